@@ -1,0 +1,1 @@
+"""Azure ML v1's own project files, read unchanged."""
