@@ -1,0 +1,41 @@
+"""The definition of an environment with all that was installed pinned to its version. Pure."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+from outhaul.dependencies import Parts, take_apart
+from outhaul.environment import Environment
+from outhaul.ports import BuiltEnvironment
+
+_REFERENCE = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])? @ \S+.*")
+
+
+def lock(environment: Environment, built: BuiltEnvironment) -> str:
+    """The definition with everything that was installed pinned to its version: requirements text where the project
+    has pip packages only, else a conda YAML. Options and URLs stay as the project wrote them."""
+    parts = take_apart(environment.conda)
+    pinned = _pinned(parts, {name: v for name, v in built.packages.items() if name not in built.conda})
+    if environment.conda is not None and set(map(type, environment.conda["dependencies"])) == {dict}:
+        return "".join(f"{line}\n" for line in pinned)
+    conda = [f"{name}={version}" for name, version in sorted(built.conda.items()) if name != "python"]
+    definition = {
+        **({"channels": parts.channels} if parts.channels else {}),
+        "dependencies": [f"python={built.python_version}", *conda, *([{"pip": pinned}] if pinned else [])],
+    }
+    return yaml.safe_dump(definition, sort_keys=False, allow_unicode=True)
+
+
+def _pinned(parts: Parts, installed: dict[str, str]) -> list[str]:
+    options = [line for line in parts.requirements if line.startswith("--")]
+    references = {_folded(m["name"]): line for line in parts.requirements if (m := _REFERENCE.fullmatch(line))}
+    unnamed = [line for line in parts.requirements if "://" in line and not line.startswith("--")]
+    unnamed = [line for line in unnamed if line not in references.values()]
+    pins = [references.get(_folded(name)) or f"{name}=={version}" for name, version in sorted(installed.items())]
+    return [*options, *unnamed, *pins]
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
