@@ -11,8 +11,12 @@ from outhaul.azureml.run_config import SUFFIX, choose_runconfig, run_layer
 from outhaul.document import Document, read_document
 from outhaul.errors import Refused
 from outhaul.project import Overrides, Project
+from outhaul.project_checks import check_project
+from outhaul.project_environment import environment_of, read_text
 from outhaul.project_layers import Layer, default_name, finish, flags_layer, merge
 from outhaul.typed_document import read_typed
+
+__all__ = ["check_project", "environment_of", "load_project"]
 
 PROJECT_FILES = ("outhaul.yaml", "outhaul.yml")
 CONDA_NAMES = ("conda_dependencies", "environment", "conda")
@@ -86,18 +90,3 @@ def _only(root: Path, names: Sequence[str]) -> str | None:
 
 def _document(root: Path, name: str) -> Document:
     return read_document(read_text(root, name), name)
-
-
-def read_text(root: Path, name: str) -> str:
-    """A project file's text. Refused when it is absent, unreadable or not UTF-8."""
-    try:
-        return (root / name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"not UTF-8 at byte {error.start}"
-        raise Refused(
-            "project-file-unreadable",
-            f"{name} cannot be read",
-            found=str(reason),
-            expected="a text file in UTF-8 in the project's folder",
-            remedy=f"create or correct {name}, or name another file",
-        ) from error

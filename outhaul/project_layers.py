@@ -103,4 +103,13 @@ def finish(merged: Mapping[str, Any]) -> Project:
                 expected=f"a Python file, for example `{section}.py`",
                 remedy=f"add `{section}: {{script: …}}` to outhaul.yaml, or give {flag}",
             )
-    return msgspec.convert({key: value for key, value in merged.items() if value is not None}, Project)
+    try:
+        return msgspec.convert({key: value for key, value in merged.items() if value is not None}, Project)
+    except msgspec.ValidationError as error:
+        raise Refused(
+            "project-setting",
+            f"a setting of the project is out of range: {error}",
+            found=str(error),
+            expected="settings as in docs/reference/project-file.md",
+            remedy="correct the flag or the v1 file that gives it",
+        ) from error
