@@ -1,0 +1,157 @@
+"""HAProxy's configuration as text. Pure. Valid on HAProxy 2.6 to 3.x.
+
+A request's way: id → service (path) → key → deployment (one, or by bucket) → slot → the queue of that deployment's
+replicas. Everything that changes while it runs stands in maps and servers, never in this text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from outhaul.router import replies
+from outhaul.router.replies import Reply
+from outhaul.router.dataplane import Server
+from outhaul.router.slots import Layout, slot_names, wait_of
+
+
+SERVER_OPTIONS = (
+    # A replica that died is found by the first request that cannot connect: that one is sent elsewhere, and no other
+    # waits for it. The check brings the replica back, should it have been the network.
+    "check inter 1s fall 2 rise 1 observe layer4 error-limit 1 on-error mark-down "
+    # Idle connections go before the replica's own keep-alive limit, so that none closes while a request is on its way.
+    "pool-purge-delay 2s"
+)
+
+
+@dataclass(frozen=True)
+class RouterConfig:
+    """Where the router listens and what it declares ahead."""
+
+    public: str
+    """`127.0.0.1:8080`."""
+    metrics: str
+    """Loopback address of the metrics."""
+    runtime_socket: str
+    agent_socket: str
+    layout: Layout
+
+
+def render(config: RouterConfig, servers: Mapping[str, Sequence[Server]] | None = None) -> str:
+    """The whole file. `servers` (by slot) are written only for a reload: a new worker knows nothing of added ones."""
+    parts = [_global(config), _defaults(), *_waits(config.layout), _frontend(config), _metrics(config), _unrouted()]
+    parts += [_slot(slot, (servers or {}).get(slot, ())) for slot in slot_names(config.layout)]
+    return "\n".join(parts)
+
+
+def _global(config: RouterConfig) -> str:
+    return f"""\
+# Written by Outhaul; changes are lost.
+global
+  stats socket "{config.runtime_socket}" mode 600 level admin expose-fd listeners
+  stats timeout 1m
+  # One thread: only so is maxconn exact below HAProxy 3.2, and one queue is one FIFO.
+  nbthread 1
+  # A huge limit of open files, as containers have it, would cost gigabytes.
+  fd-hard-limit 65536
+  hard-stop-after 15m
+"""
+
+
+def _defaults() -> str:
+    return f"""\
+defaults base
+  mode http
+  balance leastconn
+  timeout connect 250ms
+  timeout client 30s
+  timeout server 60s
+  timeout http-request 10s
+  timeout http-keep-alive 60s
+  option http-no-delay
+  option idle-close-on-response
+  option abortonclose
+  option redispatch 1
+  retries 3
+  retry-on conn-failure
+  http-reuse safe
+{_errors(replies.ANYWHERE)}
+"""
+
+
+def _waits(layout: Layout) -> Iterable[str]:
+    for wait in sorted(layout):
+        yield f"""\
+defaults wait_{wait} from base
+  timeout queue {wait}ms
+  http-request return {replies.NO_REPLICAS.arguments()} if {{ nbsrv lt 1 }}
+  http-request set-timeout server var(txn.deployment),map_str_int(maps/timeouts.map,60000)
+  http-response set-status 502 if {{ status 500 }}
+{_errors([replies.OVERLOADED])}
+"""
+
+
+def _frontend(config: RouterConfig) -> str:
+    return f"""\
+frontend scoring from base
+  bind {config.public}
+  http-request return {replies.LONG_ID.arguments()} if {{ req.fhdr(x-request-id) -m len {replies.MOST_ID_LENGTH + 1}: }}
+  http-request set-header x-request-id %[uuid()] unless {{ req.fhdr(x-request-id) -m found }}
+  http-request set-var(txn.id) req.fhdr(x-request-id)
+  http-after-response set-header x-request-id %[var(txn.id)] if {{ var(txn.id) -m found }}
+
+  http-request set-var(txn.endpoint) path,field(6,/,0)
+  acl endpoint var(txn.endpoint) -m str score swagger.json
+  acl root path_reg ^/api/v1/service/[^/]+/?$
+  http-request return {replies.UNKNOWN_PATH.arguments()} unless {{ path_beg /api/v1/service/ }} endpoint or root
+  http-request set-var(txn.service) path,field(5,/)
+  http-request set-var(txn.deployment) var(txn.service),map_str(maps/services.map)
+  http-request return {replies.UNKNOWN_SERVICE.arguments()} unless {{ var(txn.deployment) -m found }}
+  http-request return {replies.METHOD.arguments()} unless {{ method GET POST OPTIONS }}
+
+  # Fails closed: a service whose mode is unknown is not open, and without a matching hash there is no way in.
+  acl open var(txn.service),map_str(maps/auth.map,unknown) -m str none
+  http-request set-var(txn.key) http_auth_bearer,sha2(256),hex,lower unless open
+  http-request set-var(txn.key) var(txn.service),concat(:,txn.key) unless open
+  http-request return {replies.UNAUTHORIZED.arguments()} unless open or {{ var(txn.key),map_str(maps/keys.map) -m found }}
+  # A key is for the router: it must not reach a replica's logs.
+  http-request del-header authorization unless open
+
+  http-request return {replies.TOO_LARGE.arguments()} if {{ req.hdr_val(content-length) gt {replies.MOST_BODY_BYTES} }}
+  # A slow client waits here, not in a replica's place.
+  http-request wait-for-body time 10s if METH_POST
+  http-request set-path /%[var(txn.endpoint)]
+  acl split var(txn.deployment) -m str split
+  http-request set-var-fmt(txn.bucket) %[var(txn.service)]:%[rand(100)] if split
+  http-request set-var(txn.deployment) var(txn.bucket),map_str(maps/buckets.map) if split
+  use_backend %[var(txn.deployment),map_str(maps/slots.map,unrouted)]
+"""
+
+
+def _metrics(config: RouterConfig) -> str:
+    return f"""\
+frontend metrics from base
+  bind {config.metrics}
+  http-request use-service prometheus-exporter if {{ path /metrics }}
+  http-request return {replies.UNKNOWN_PATH.arguments()} unless {{ path /agent/metrics }}
+  default_backend agent
+
+backend agent from base
+  server agent unix@{config.agent_socket}
+"""
+
+
+def _unrouted() -> str:
+    return f"""\
+backend unrouted from base
+  http-request return {replies.NO_REPLICAS.arguments()}
+"""
+
+
+def _slot(slot: str, servers: Sequence[Server]) -> str:
+    lines = [f"  server {server.replica} {server.address} maxconn {server.limit} {SERVER_OPTIONS}" for server in servers]
+    return "\n".join([f"backend {slot} from wait_{wait_of(slot)}", *lines, ""])
+
+
+def _errors(answers: Iterable[Reply]) -> str:
+    return "\n".join(f"  http-error {answer.arguments()}" for answer in answers)
