@@ -57,20 +57,19 @@ def merged(stored: Any, before: Any, after: Any) -> Any:
         unknown = {name: value for name, value in stored.items() if name not in before}
         return unknown | {name: merged(stored.get(name), before.get(name), value) for name, value in after.items()}
     if isinstance(stored, list) and isinstance(before, list) and isinstance(after, list):
-        return [_merged_item(stored, before, item, at) for at, item in enumerate(after)]
+        places = {identity: at for at, item in enumerate(before) if (identity := _identity(item))}
+        return [_merged_item(stored, before, item, places.get(_identity(item), at)) for at, item in enumerate(after)]
     return after
 
 
 def _merged_item(stored: list[Any], before: list[Any], item: Any, at: int) -> Any:
     """One item of a list. It is the old one with the same identity, or at the same place where items have none."""
-    identity = _identity(item)
-    if identity:
-        at = next((i for i, old in enumerate(before) if _identity(old) == identity), len(before))
-    return merged(stored[at], before[at], item) if at < len(before) else item
+    same = at < len(before) and _identity(before[at]) == _identity(item)
+    return merged(stored[at], before[at], item) if same else item
 
 
-def _identity(item: Any) -> dict[str, Any]:
-    return {name: item[name] for name in _IDENTITIES if name in item} if isinstance(item, dict) else {}
+def _identity(item: Any) -> str:
+    return repr([item[name] for name in _IDENTITIES if name in item] or "") if isinstance(item, dict) else ""
 
 
 @cache

@@ -70,7 +70,7 @@ class Records:
                 return self._change_once(key, kind, change)
             except _Lost:
                 # Full jitter: writers that collided once do not collide again in step.
-                self._pause(random.uniform(0, min(_LONGEST_PAUSE, 0.002 * 2**attempt)))
+                self._pause(random.uniform(0, min(_LONGEST_PAUSE, 0.002 * 2 ** min(attempt, 10))))
         raise Conflict(
             "record-contended",
             f"the record `{key}` is being changed by too many writers",
