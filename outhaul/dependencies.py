@@ -69,6 +69,22 @@ def take_apart(definition: dict[str, Any] | None) -> Parts:
     )
 
 
+def pip_requirement(constraint: str) -> str:
+    """A conda constraint on pip as pip itself writes it: `=23.1` → `pip==23.1.*`."""
+    fuzzy = re.fullmatch(r"=([\d.]+?)(?:\.?\*)?", constraint)
+    if fuzzy:
+        return f"pip=={fuzzy[1]}.*"
+    if "|" in constraint:
+        raise Refused(
+            "pip-constraint",
+            "alternative versions of pip cannot be installed",
+            found=f"pip{constraint}",
+            expected="one range, such as `pip>=23,<25`",
+            remedy="correct the pip line among the dependencies",
+        )
+    return "pip" + (f"=={constraint}" if constraint[:1].isdigit() else constraint)
+
+
 def _named(spec: str) -> tuple[str, str]:
     """`conda-forge::python=3.10=*_cpython` → (`python`, `=3.10`): the build is conda's alone."""
     match = _SPEC.fullmatch(spec)

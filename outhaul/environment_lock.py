@@ -17,18 +17,19 @@ def lock(environment: Environment, built: BuiltEnvironment) -> str:
     """The definition with everything that was installed pinned to its version: requirements text where the project
     has pip packages only, else a conda YAML. Options and URLs stay as the project wrote them."""
     parts = take_apart(environment.conda)
-    pinned = _pinned(parts, {name: v for name, v in built.packages.items() if name not in built.conda})
+    pins = pinned(parts, {name: v for name, v in built.packages.items() if built.conda.get(name) != v})
     if environment.conda is not None and set(map(type, environment.conda["dependencies"])) == {dict}:
-        return "".join(f"{line}\n" for line in pinned)
+        return "".join(f"{line}\n" for line in pins)
     conda = [f"{name}={version}" for name, version in sorted(built.conda.items()) if name != "python"]
     definition = {
         **({"channels": parts.channels} if parts.channels else {}),
-        "dependencies": [f"python={built.python_version}", *conda, *([{"pip": pinned}] if pinned else [])],
+        "dependencies": [f"python={built.python_version}", *conda, *([{"pip": pins}] if pins else [])],
     }
     return yaml.safe_dump(definition, sort_keys=False, allow_unicode=True)
 
 
-def _pinned(parts: Parts, installed: dict[str, str]) -> list[str]:
+def pinned(parts: Parts, installed: dict[str, str]) -> list[str]:
+    """Canonical lines that install exactly these packages; options and URLs as the project wrote them."""
     options = [line for line in parts.requirements if line.startswith("--")]
     references = {_folded(m["name"]): line for line in parts.requirements if (m := _REFERENCE.fullmatch(line))}
     unnamed = [line for line in parts.requirements if "://" in line and not line.startswith("--")]
