@@ -209,21 +209,21 @@ def _class_byte(glob: bytes, at: int) -> tuple[int, int]:
 _NAMED_CLASS = re.compile(rb"\[:([^\]]*):\]")
 
 
-def _ascii(members: str) -> set[int]:
-    return {byte for byte in range(128) if re.fullmatch(f"[{members}]", chr(byte))}
-
-
+_LOWER = set(range(ord("a"), ord("z") + 1))
+_UPPER = set(range(ord("A"), ord("Z") + 1))
+_DIGIT = set(range(ord("0"), ord("9") + 1))
+_GRAPH = set(range(ord("!"), ord("~") + 1))
 _NAMED = {
-    b"alnum": _ascii("a-zA-Z0-9"),
-    b"alpha": _ascii("a-zA-Z"),
-    b"blank": _ascii(" \t"),
-    b"cntrl": _ascii("\x00-\x1f\x7f"),
-    b"digit": _ascii("0-9"),
-    b"graph": _ascii("!-~"),
-    b"lower": _ascii("a-z"),
-    b"print": _ascii(" -~"),
-    b"punct": _ascii("!-/:-@\\[-`{-~"),
-    b"space": _ascii(" \t\n\r"),
-    b"upper": _ascii("A-Z"),
-    b"xdigit": _ascii("0-9a-fA-F"),
+    b"alnum": _LOWER | _UPPER | _DIGIT,
+    b"alpha": _LOWER | _UPPER,
+    b"blank": {*b" \t"},
+    b"cntrl": {*range(32), 127},
+    b"digit": _DIGIT,
+    b"graph": _GRAPH,
+    b"lower": _LOWER,
+    b"print": _GRAPH | {*b" "},
+    b"punct": _GRAPH - _LOWER - _UPPER - _DIGIT,
+    b"space": {*b" \t\n\r"},
+    b"upper": _UPPER,
+    b"xdigit": _DIGIT | {*b"abcdefABCDEF"},
 }
