@@ -17,7 +17,8 @@ DEEPEST = 40
 MOST_ITEMS = 50_000
 WIDEST = 160
 
-_SECRET = re.compile(r"""((?:primary|secondary)_?key["']?\s*:\s*)[^,}\s]+""", re.IGNORECASE)
+_SECRET = re.compile(r"""(\w*keys?["']?\s*:\s*)[^,{}\[\]\s]+""", re.IGNORECASE)
+"""Keys that the user chose, misspelled ones included."""
 
 Path = tuple[str | int, ...]
 

@@ -76,7 +76,7 @@ class ComputeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     target: Annotated[
         Literal["embedded", "docker", "kubernetes"],
-        Meta(description="`embedded`: processes of this machine."),
+        Meta(description="`embedded` is processes of this machine, and the only one that exists now."),
     ] = "embedded"
     pool: Annotated[Text, Meta(description="Name of the compute pool.")] = "default"
     cpu: Annotated[Annotated[float, Meta(gt=0)] | None, Meta(description="Cores.")] = None

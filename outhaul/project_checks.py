@@ -10,6 +10,7 @@ from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from outhaul.azureml.deployment_config import COMPUTE_TYPES
 from outhaul.dependencies import take_apart
 from outhaul.entry_script import check_score_script, check_training_script
 from outhaul.environment import Environment
@@ -203,6 +204,14 @@ def _models(project: Project) -> Iterator[Problem]:
 def _service(project: Project) -> Iterator[Problem]:
     yield from _raised(check_service_name, project.service_name)
     yield from _raised(check_spec, project.service_spec)
+    if project.service_spec.compute_type not in COMPUTE_TYPES:
+        yield Problem(
+            "compute-type",
+            f"`compute_type` is `{project.service_spec.compute_type}`",
+            found=f"service.compute_type: {project.service_spec.compute_type}",
+            expected=" or ".join(f"`{name}`" for name in COMPUTE_TYPES),
+            remedy="write `aks`, or leave it out",
+        )
 
 
 def _raised(check: Callable[[Any], Any], value: Any) -> Iterator[Problem]:

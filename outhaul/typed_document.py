@@ -48,7 +48,7 @@ class _Walk:
         self._problems.append(
             Problem(
                 "wrong-type",
-                f"`{name}` is {_kind(item)}",
+                f"`{name}` is {_kind(item) if 'keys' not in path else 'of another type'}",
                 found=self._document.at(item.line),
                 expected=f"{name}: {_wanted(shape)}",
                 remedy=_advice(shape, item),
@@ -64,6 +64,8 @@ class _Walk:
                 return self._one_of(item, shape, path)
             case shapes.StructType() if isinstance(item.value, dict):
                 return self._fields(item, shape, path)
+            case shapes.StructType() if item.value is None and path:
+                return {}  # `environment:` with nothing below it
             case shapes.ListType() if isinstance(item.value, list):
                 return [self.value(child, shape.item_type, (*path, i)) for i, child in enumerate(item.value)]
             case shapes.DictType() if isinstance(item.value, dict):
@@ -74,7 +76,7 @@ class _Walk:
 
     def _one_of(self, item: Item, union: shapes.UnionType, path: Path) -> Any:
         # A number is a number first, and text only where no number is allowed; so texts are tried last.
-        for shape in sorted(union.types, key=lambda shape: isinstance(_bare(shape), shapes.StrType)):
+        for shape in sorted(union.types, key=_order):
             found = self._match(item, shape, path)
             if found is not _NOTHING:
                 return found
@@ -131,6 +133,11 @@ def _within(value: float, shape: shapes.IntType | shapes.FloatType) -> bool:
     return (shape.gt is None or value > shape.gt) and (shape.ge is None or value >= shape.ge)
 
 
+def _order(shape: shapes.Type) -> int:
+    bare = _bare(shape)
+    return 0 if isinstance(bare, shapes.NoneType) else 2 if isinstance(bare, shapes.StrType) else 1
+
+
 def _bare(shape: shapes.Type) -> shapes.Type:
     return _bare(shape.type) if isinstance(shape, shapes.Metadata) else shape
 
@@ -181,7 +188,9 @@ def _examples(shape: shapes.Metadata) -> str:
 
 
 def _advice(shape: shapes.Type, item: Item) -> str:
-    wants_number = isinstance(_bare(shape), shapes.IntType | shapes.FloatType | shapes.BoolType)
+    bare = _bare(shape)
+    choices = bare.types if isinstance(bare, shapes.UnionType) else (bare,)
+    wants_number = any(isinstance(_bare(each), shapes.IntType | shapes.FloatType | shapes.BoolType) for each in choices)
     if wants_number and isinstance(item.value, str) and re.fullmatch(r"-?\d+(\.\d+)?|true|false", item.value):
         return f"remove the quotes around {item.value}"
     return "correct the value, or remove the line for the default" if item.value is not None else "give a value"
