@@ -18,7 +18,7 @@ from outhaul.adapters.uv_failures import failure
 from outhaul.dependencies import Parts, pip_requirement, take_apart
 from outhaul.environment import Environment, canonical, environment_hash, unsupported
 from outhaul.environment_lock import pinned
-from outhaul.errors import Failed, Unreachable
+from outhaul.errors import Failed, OuthaulError, Unreachable
 from outhaul.ports import BuiltEnvironment
 from outhaul.times import iso
 
@@ -42,12 +42,11 @@ class UvBuilder:
             found = self._store.find(digest)
             if found is not None:
                 return found
-            with self._store.making(key) as folder, closing(BuildLog(self._store.log_path(key), log)) as lines:
-                started = time.monotonic()
-                kind = _Build(folder, self._settings, lines, held, self._store.log_path(key)).make(environment, parts)
-                entry = _entry(folder / "env", environment, kind)
-                entry.seconds = round(time.monotonic() - started, 3)
-                return self._store.complete(key, entry)
+            path = self._store.log_path(key)
+            with self._store.making(key) as folder, closing(BuildLog(path, log)) as lines:
+                return self._store.complete(
+                    key, _built(environment, parts, _Build(folder, self._settings, lines, held, path))
+                )
 
 
 class _Build:
@@ -57,9 +56,9 @@ class _Build:
         self, folder: Path, settings: BuildSettings, log: Callable[[str], None], held: int, log_path: Path
     ) -> None:
         self._folder = folder
-        self._prefix = folder / "env"
+        self.prefix = folder / "env"
         self._settings = settings
-        self._log = log
+        self.log = log
         self._held = held
         self._log_path = log_path
 
@@ -67,7 +66,7 @@ class _Build:
         """Fill the folder; returns the kind of environment that it became."""
         definition = environment.conda or {"dependencies": []}
         if parts.conda:
-            conda_builder.install_conda(definition, self._prefix, self._settings, self._log)
+            conda_builder.install_conda(definition, self.prefix, self._settings, self.log)
             kind, pip = "conda", []
         else:
             kind = self._bare(parts, definition)
@@ -83,7 +82,7 @@ class _Build:
         files = ["--requirement", self._listed("requirements.txt", [line for line in requirements if line != _PRE])]
         if constraints:
             files += ["--constraint", self._listed("constraints.txt", constraints)]
-        python = str(self._prefix / "bin" / "python")
+        python = str(self.prefix / "bin" / "python")
         self._uv("pip", "install", "--python", python, *chosen, *options, *files)
 
     def _bare(self, parts: Parts, definition: dict[str, Any]) -> str:
@@ -91,20 +90,21 @@ class _Build:
         constraint = parts.python if parts.python is not None else f"={dotted(RUNNING[:2])}"
         python: Path | str | None = find_python(constraint, self._settings)
         if python is None:
-            self._log(f"No python{constraint} on this machine; asking uv for it")
-            python = fetch_python(constraint, self._settings, self._log, self._held)
+            self.log(f"No python{constraint} on this machine; asking uv for it")
+            python = fetch_python(constraint, self._settings, self.log, self._held)
         if isinstance(python, str):
             self._python_by_conda(constraint, definition, python)
             return "conda"
-        self._uv("venv", "--relocatable", "--no-project", "--python", str(python), str(self._prefix))
+        self.log(f"Python of {python}")
+        self._uv("venv", "--quiet", "--relocatable", "--no-project", "--python", str(python), str(self.prefix))
         return "venv"
 
     def _python_by_conda(self, constraint: str, definition: dict[str, Any], by_uv: str) -> None:
         if not conda_builder.available():
             raise no_python(constraint, {"uv": by_uv, "conda": "py-rattler is not installed"})
-        self._log(f"No python{constraint} by uv; asking conda for it")
+        self.log(f"No python{constraint} by uv; asking conda for it")
         try:
-            conda_builder.install_conda(definition, self._prefix, self._settings, self._log)
+            conda_builder.install_conda(definition, self.prefix, self._settings, self.log)
         except (Failed, Unreachable) as error:
             raise no_python(constraint, {"uv": by_uv, "conda": error.found}) from error
 
@@ -114,7 +114,7 @@ class _Build:
         return str(path)
 
     def _uv(self, *arguments: str) -> None:
-        ended = run([uv_command(), *arguments], self._settings, self._log, self._held)
+        ended = run([uv_command(), *arguments], self._settings, self.log, self._held)
         if ended.exit_code != 0:
             raise failure(ended, str(self._log_path))
 
@@ -129,16 +129,22 @@ def replicate(source: Path, entry: Entry, folder: Path, held: int) -> None:
         _Build(folder, settings, log, held, path).install(lines, [], "--no-deps")
 
 
-def _entry(prefix: Path, environment: Environment, kind: str) -> Entry:
-    conda = conda_builder.conda_packages(prefix)
+def _built(environment: Environment, parts: Parts, build: _Build) -> Entry:
+    started = time.monotonic()
+    try:
+        kind = build.make(environment, parts)
+    except OuthaulError as error:
+        build.log(f"{error.code}: {error}")
+        raise
+    conda = conda_builder.conda_packages(build.prefix)
     return Entry(
         hash=environment_hash(environment),
         kind=kind,
-        python_version=_version(prefix),
-        packages={**conda, **_installed(prefix)},
+        python_version=_version(build.prefix),
+        packages={**conda, **_installed(build.prefix)},
         conda=conda,
         built_at=iso(time.time()),
-        seconds=0.0,
+        seconds=round(time.monotonic() - started, 3),
         definition=canonical(environment),
     )
 
