@@ -17,7 +17,7 @@ OuthaulError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class OuthaulError(Exception):
@@ -105,3 +105,10 @@ class Unreachable(Temporary):
 
 class Busy(Temporary):
     """No free slot, port or lock before the time limit."""
+
+
+def from_dict(fields: dict[str, Any]) -> OuthaulError:
+    """The error that a record keeps, as one that can be raised: its retry policy and words, not its exact type."""
+    kind = Temporary if fields.get("retry") else Failed
+    details = {name: str(fields.get(name, "")) for name in ("found", "expected", "remedy")}
+    return kind(str(fields.get("code", "failed")), str(fields.get("message", "it failed")), **details)

@@ -28,7 +28,7 @@ class Provenance(msgspec.Struct, kw_only=True):
 
 
 class Model(msgspec.Struct, kw_only=True):
-    """The record `models/<name>/<version>.json`. Its files stand under `models/<name>/<version>/`."""
+    """The record `models/<name>/<version>.json`."""
 
     schema: int = 1
     name: str
@@ -36,7 +36,10 @@ class Model(msgspec.Struct, kw_only=True):
     created_at: str
     digest: str
     """sha256 over the sorted (path, sha256) lines of its files: equal files, equal digest."""
+    location: str
+    """Key prefix of its files in the object store: a run's saved outputs, or files of its own. Never changed."""
     files: list[OutputFile]
+    """Paths as they stand below AZUREML_MODEL_DIR; `location + path` is the key."""
     tags: dict[str, str] = {}
     description: str = ""
     provenance: Provenance = msgspec.field(default_factory=Provenance)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from outhaul.environment import Environment
 from outhaul.replica import Replica, ReplicaTemplate
 from outhaul.run import EndReason
 
@@ -71,6 +72,8 @@ class BuiltEnvironment:
     """`workspace` or `global`."""
     built_at: str
     seconds: float = 0.0
+    conda: Mapping[str, str] = field(default_factory=dict)
+    """Of `packages`, those that conda installed (its own names, non-Python ones included)."""
 
 
 class EnvironmentStore(Protocol):
@@ -86,6 +89,17 @@ class EnvironmentStore(Protocol):
 
     def adopt(self, built: BuiltEnvironment) -> BuiltEnvironment:
         """Copy an environment from another store into this one, complete or not at all."""
+
+
+class ImageBuilder(Protocol):
+    """Makes an environment from its definition."""
+
+    def build(self, environment: Environment, log: Callable[[str], None]) -> BuiltEnvironment:
+        """Build into the workspace store, streaming the builder's lines to `log`. Two builds at once make one.
+        Failed with the resolver's reason; Unreachable when a package index does not answer."""
+
+    def unsupported(self, environment: Environment) -> Sequence[str]:
+        """What of the definition this builder cannot honour, as sentences that name the remedy."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +165,12 @@ class Compute(Protocol):
     def acquire(self, request: ComputeRequest, waiting: Callable[[str], None]) -> Slot:
         """A slot for `request.owner`: the one it holds already, else a free one. Calls `waiting` with the reason
         while none is free; Busy when its time limit passes; Refused when the request can never fit."""
+
+    def held(self, owner: str) -> Slot | None:
+        """The slot that `owner` holds, None when it holds none."""
+
+    def extend(self, owner: str, expires_at: float) -> None:
+        """Move the lease's end, while the owner lives. Does nothing when nothing is held."""
 
     def download(self, slot: Slot, store: ObjectStore, snapshot_key: str) -> int:
         """Bring the snapshot's zip to temporary storage. Returns bytes; 0 when it was there already."""

@@ -97,12 +97,15 @@ class Run(msgspec.Struct, kw_only=True):
     """Id of the run whose outputs this run took over (`--reuse`)."""
     attempts: list[Attempt] = []
     steps: list[Step] = []
-    outputs: list[OutputFile] = []
-    outputs_complete: bool = False
-    """Whether everything under ./outputs was saved; written last."""
+    output_files: int = 0
+    output_bytes: int = 0
+    outputs_saved: bool = False
+    """Whether everything under ./outputs was saved; written last. The files are listed in their own manifest."""
     metrics: dict[str, Any] = {}
     models: list[ModelRef] = []
     service: str = ""
+    scoring_uri: str = ""
+    """Where the service answers, once it was seen to."""
     git_commit: str = ""
     git_dirty: bool = False
     flow_run_url: str = ""

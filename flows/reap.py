@@ -1,0 +1,14 @@
+"""On a schedule: release what dead runs still hold. Touches temporary things only."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.parameters import WorkspaceName
+from tasks.reaping import reap_dead_runs
+
+
+@flow(name="reap", flow_run_name="reap {workspace}")
+def reap(workspace: WorkspaceName = "default") -> list[str]:
+    """Release compute whose run has ended or whose flow is dead. Returns the ids of those runs."""
+    return reap_dead_runs(workspace)

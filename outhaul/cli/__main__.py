@@ -1,0 +1,3 @@
+from outhaul.cli import main
+
+main()

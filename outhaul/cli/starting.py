@@ -1,0 +1,78 @@
+"""Starting flows from the command line: everything that can be refused is refused here, before anything is changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from outhaul.deployer_lock import DeployerLock
+from outhaul.machine import bring_up, prefect_api_url
+from outhaul.planning import plan_run
+from outhaul.ports import FlowRun, FlowStarter
+from outhaul.project import Overrides
+from outhaul.rollout import find_service
+from outhaul.service_keys import ensure_keys
+from outhaul.settings import Settings
+from outhaul.workspace import Workspace
+
+
+def starter(settings: Settings) -> FlowStarter:
+    """What reaches Prefect."""
+    from outhaul.adapters.prefect_starter import PrefectStarter
+
+    return PrefectStarter(settings.home, prefect_api_url(settings))
+
+
+def start_project(
+    opened: Workspace, kind: str, path: Path, flags: Overrides, switches: Mapping[str, bool]
+) -> FlowRun:
+    """Check the project, take its snapshot, and start `deploy` or `train` on it."""
+    plan = plan_run(opened, str(path.absolute()), flags, kind)
+    parameters: dict[str, Any] = {
+        "project": f"snapshot:{plan.snapshot}",
+        "overrides": _form(flags, plan.project.name),
+        **switches,
+    }
+    if kind == "deploy":
+        name = plan.project.service_name
+        DeployerLock(opened.records).check_free(name, time.time())
+        ensure_chosen_keys(opened, name, plan.project.keys)
+        parameters |= {"service": name, "replicas": flags.replicas}
+    bring_up(opened.settings)
+    return starter(opened.settings).start({"deploy": "deploy/deploy", "train": "run/train"}[kind], parameters)
+
+
+def start_rollout(
+    opened: Workspace, folder: Path, name: str, models: list[str], replicas: str | None, flags: Mapping[str, str | None]
+) -> FlowRun:
+    """Check the score files and models, and start a rollout without training."""
+    from outhaul.registry import find_model
+
+    overrides = Overrides(service=name, replicas=replicas, **{k: v for k, v in flags.items() if v is not None})
+    plan = plan_run(opened, str(folder.absolute()), overrides, "serve")
+    found = [find_model(opened, reference) for reference in models]
+    DeployerLock(opened.records).check_free(name, time.time())
+    ensure_chosen_keys(opened, name, plan.project.keys)
+    parameters = {
+        "project": f"snapshot:{plan.snapshot}",
+        "service": name,
+        "models": [str(model.ref) for model in found],
+        "replicas": replicas,
+        "overrides": _form(overrides, plan.project.name),
+    }
+    bring_up(opened.settings)
+    return starter(opened.settings).start("rollout/rollout", parameters)
+
+
+def ensure_chosen_keys(opened: Workspace, name: str, chosen: Any) -> None:
+    """Keys that the user wrote into the project go to the SecretStore here; the snapshot holds none."""
+    if chosen.primary_key or chosen.secondary_key:
+        ensure_keys(opened.secrets, name, chosen)
+
+
+def _form(flags: Overrides, name: str) -> dict[str, Any]:
+    """The overrides as the flow's parameter. The name goes along: a snapshot has no folder name to take it from."""
+    fields = {field: getattr(flags, field) for field in flags.__struct_fields__ if field not in ("service", "replicas")}
+    return {key: value for key, value in {**fields, "name": name}.items() if value is not None}
