@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -10,12 +11,16 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from outhaul.errors import Failed
 
 BUILD_SECONDS = 5400.0
 _LINES_KEPT = 400
+_PR_SET_PDEATHSIG = 1
+# Loaded here and not after the fork, where only what is loaded may be called.
+_libc = ctypes.CDLL(None, use_errno=True)
 # They would lead the installer to another environment than the one being built.
 _MISLEADING = (
     "CONDA_PREFIX",
@@ -100,6 +105,7 @@ def _started(argv: Sequence[str], settings: BuildSettings, held: int) -> Iterato
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=partial(_die_with, os.getpid()),
             pass_fds=(held,),
         )
     except OSError as error:
@@ -109,6 +115,14 @@ def _started(argv: Sequence[str], settings: BuildSettings, held: int) -> Iterato
             yield popen
         finally:
             _end(popen)
+
+
+def _die_with(parent: int) -> None:
+    """Runs in the child before the program. Where the kernel has no such thing, the next build waits for the orphan."""
+    if hasattr(_libc, "prctl"):
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 @contextmanager

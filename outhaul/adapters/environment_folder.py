@@ -186,7 +186,9 @@ def _copy(source: Path, entry: Entry, folder: Path, held: int) -> None:
 
 def _entry(path: Path) -> Entry | None:
     try:
-        entry = state_files.read(path, Entry)
+        entry = msgspec.json.decode(path.read_bytes(), type=Entry)
+    except FileNotFoundError:
+        return None
     except msgspec.DecodeError as error:
         raise Conflict(
             "environment-record",
@@ -195,7 +197,7 @@ def _entry(path: Path) -> Entry | None:
             expected=f"schema {_SCHEMA} or lower",
             remedy="upgrade outhaul on this machine, or remove that folder: it will be built again",
         ) from error
-    if entry is not None and entry.schema > _SCHEMA:
+    if entry.schema > _SCHEMA:
         raise Refused(
             "environment-record",
             "an environment was built by a newer Outhaul",
