@@ -7,7 +7,15 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from flows.parameters import ProjectOverrides, ProjectReference, Replicas, Reuse, Strict, WorkspaceName, library_overrides
+from flows.parameters import (
+    ProjectOverrides,
+    ProjectReference,
+    Replicas,
+    Reuse,
+    Strict,
+    WorkspaceName,
+    library_overrides,
+)
 from flows.run import train_model
 from flows.running import deploying, open_run, release_hook
 from tasks.projects import zip_project

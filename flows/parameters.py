@@ -20,7 +20,11 @@ ProjectReference = Annotated[
 ]
 Replicas = Annotated[
     str | None,
-    Field(title="Replicas", description="A number, or least..most to scale with the load, such as 2..4.", pattern=REPLICAS_PATTERN),
+    Field(
+        title="Replicas",
+        description="A number, or least..most to scale with the load, such as 2..4.",
+        pattern=REPLICAS_PATTERN,
+    ),
 ]
 Reuse = Annotated[
     bool,
@@ -42,8 +46,12 @@ class ProjectOverrides(BaseModel):
     name: str | None = Field(default=None, title="Name", description="Name of the project.")
     train_script: str | None = Field(default=None, title="Entry script", description="Python file that trains.")
     train_arguments: list[str] | None = Field(default=None, title="Arguments", description="One item each.")
-    score_script: str | None = Field(default=None, title="Score script", description="Python file with init() and run().")
-    source_directory: str | None = Field(default=None, title="Source directory", description="Folder of the score script.")
+    score_script: str | None = Field(
+        default=None, title="Score script", description="Python file with init() and run()."
+    )
+    source_directory: str | None = Field(
+        default=None, title="Source directory", description="Folder of the score script."
+    )
     requirements: str | None = Field(default=None, title="Requirements", description="Path of a pip requirements file.")
     conda: str | None = Field(default=None, title="Conda file", description="Path of a conda YAML.")
     base_image: str | None = Field(default=None, title="Base image", description="Container image to start from.")

@@ -10,7 +10,7 @@ from typing import Any
 from prefect import runtime
 from prefect.client.schemas.objects import FlowRun
 from prefect.flows import Flow
-from prefect.states import State
+from prefect.client.schemas.objects import State
 
 from outhaul.deployer_lock import DeployerLock
 from outhaul.lifecycle import LEASE_SECONDS, begin_run, finish_run, heartbeat, release_run

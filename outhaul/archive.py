@@ -17,7 +17,11 @@ from outhaul.snapshot_limits import Limits
 _BLOCK = 1 << 20
 
 
-def unzip(zip_path: Path, target: Path, *, limits: Limits) -> int:
+UNPACK_LIMITS = Limits(bytes=50_000_000_000, files=1_000_000)
+"""A snapshot was held to the project's own limits when it was taken; this only keeps a forged zip from the disk."""
+
+
+def unzip(zip_path: Path, target: Path, *, limits: Limits = UNPACK_LIMITS) -> int:
     """Unpack into `target`, which must be absent or empty, and return the number of files.
 
     Refused, naming the entry, for: a name or link that leads out of the folder, a device, an encrypted entry, two of

@@ -74,6 +74,12 @@ class DeployerLock:
         """Take the lock of service `name` and return its fence. Conflict while another owner holds it."""
         return self.records.upsert(service_lock(name), Lock, lambda found: acquired(name, found, owner, now)).fence
 
+    def check_free(self, name: str, now: float) -> None:
+        """Conflict while anybody holds the lock. For an early word; only `acquire` decides."""
+        found = self.records.find(service_lock(name), Lock)
+        if found is not None and not free(found, now):
+            raise _in_progress(name, found)
+
     def renew(self, name: str, owner: str, fence: int, now: float) -> None:
         """Hold it for another minute. Conflict when it was lost."""
         self.records.update(service_lock(name), Lock, lambda found: renewed(name, found, owner, fence, now))

@@ -78,6 +78,17 @@ def folder_of(home: Home, flow_run_id: str) -> FlowFolder:
     return FlowFolder(home.runs / flow_run_id)
 
 
+def flow_is_alive(home: Home, flow_run_id: str) -> bool:
+    """Whether a process of this machine executes the flow run."""
+    known = folder_of(home, flow_run_id).read()
+    if known is None:
+        return False
+    return any(
+        living(pid, started) is not None
+        for pid, started in ((known.pid, known.started), (known.engine_pid, known.engine_started))
+    )
+
+
 def living(pid: int | None, started: float | None) -> psutil.Process | None:
     """The process of that pid if it is still the one that was recorded."""
     if pid is None or started is None:

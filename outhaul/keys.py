@@ -1,4 +1,4 @@
-"""Every key in the object store is named here. Records are JSON; blobs stand apart, so that listing records stays cheap."""
+"""Every key in the object store. Records are JSON; blobs stand apart, so that listing records stays cheap."""
 
 from __future__ import annotations
 

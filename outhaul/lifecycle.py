@@ -166,8 +166,14 @@ def _error_fields(error: BaseException | None) -> dict[str, Any] | None:
         return None
     if isinstance(error, OuthaulError):
         return dict(error.to_dict())
-    return {"code": "internal", "message": f"{type(error).__name__}: {error}", "found": "", "expected": "",
-            "remedy": "read the flow's log with `outhaul run logs --flow`; this is a fault of Outhaul", "retry": False}
+    return {
+        "code": "internal",
+        "message": f"{type(error).__name__}: {error}",
+        "found": "",
+        "expected": "",
+        "remedy": "read the flow's log with `outhaul run logs --flow`; this is a fault of Outhaul",
+        "retry": False,
+    }
 
 
 def _abandoned(run_id: str) -> OuthaulError:

@@ -14,7 +14,8 @@ from outhaul.project import Overrides, Project
 from outhaul.project_checks import check_project
 from outhaul.project_environment import environment_of
 from outhaul.project_files import load_project
-from outhaul.snapshot import Limits, Snapshot, take_and_zip
+from outhaul.snapshot import Snapshot, take_and_zip
+from outhaul.snapshot_limits import Limits
 from outhaul.sources import fetch_project, forget_clone, git_state
 from outhaul.workspace import Workspace
 

@@ -38,7 +38,7 @@ class ObjectStore(Protocol):
         """The object and its ETag. NotFound when absent."""
 
     def put(self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
-        """Write and return the new ETag. Conflict when the condition does not hold (also: if_match on an absent key)."""
+        """Write and return the new ETag. Conflict when the condition does not hold (or if_match names an absent key)."""
 
     def upload(self, key: str, source: Path, progress: Progress | None = None) -> str:
         """Write a file's content, streaming. Returns the ETag."""
@@ -265,8 +265,10 @@ class FlowRun:
 class FlowStarter(Protocol):
     """How the command line reaches Prefect without importing it."""
 
-    def start(self, deployment: str, parameters: Mapping[str, object], *, idempotency_key: str | None = None) -> FlowRun:
-        """Create a flow run of `deploy/deploy`, … and execute it at once in a child process that outlives the caller."""
+    def start(
+        self, deployment: str, parameters: Mapping[str, object], *, idempotency_key: str | None = None
+    ) -> FlowRun:
+        """Create a flow run of `deploy/deploy`, … and execute it at once in a process that outlives the caller."""
 
     def restart(self, flow_run_id: str) -> FlowRun:
         """Execute a dead flow run again under the same id. Conflict while it is alive."""

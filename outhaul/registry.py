@@ -134,7 +134,8 @@ def _run_files_at(workspace: Workspace, run_id: str, path: str) -> list[OutputFi
         raise NotFound(
             "model-not-in-outputs",
             f"the run saved nothing at `{path}`",
-            found=", ".join(f"outputs/{f.path}" for f in read_manifest(workspace.store, run_id)[:10]) or "no outputs at all",
+            found=", ".join(f"outputs/{f.path}" for f in read_manifest(workspace.store, run_id)[:10])
+            or "no outputs at all",
             expected=f"a file or folder `{path}`",
             remedy="write the model there in the entry script, or name its real place in `models: [{name, path}]`",
         )

@@ -10,7 +10,7 @@ from outhaul.service import ModelRef, Probe, Resources
 
 
 class ReplicaTemplate(msgspec.Struct, kw_only=True, frozen=True):
-    """Everything a replica is made of. Holds nothing that changes per run, so that equal versions make equal replicas."""
+    """Everything a replica is made of. Holds nothing that changes per run."""
 
     deployment: str
     """`<service>-<version>`."""

@@ -189,9 +189,7 @@ def _wait_ready(workspace: Workspace, deployment: str, spec: ServiceSpec, note: 
         time.sleep(POLL_SECONDS)
 
 
-def _not_ready(
-    workspace: Workspace, deployment: str, ready: int, wanted: int, replicas: Sequence[Replica]
-) -> Failed:
+def _not_ready(workspace: Workspace, deployment: str, ready: int, wanted: int, replicas: Sequence[Replica]) -> Failed:
     states = ", ".join(f"{replica.id} {replica.state}" for replica in replicas) or "no replica was started"
     return Failed(
         "rollout-timed-out",
@@ -206,9 +204,9 @@ def _shift_weight(workspace: Workspace, name: str, version: Version, fence: int)
     def shift(service: Service) -> None:
         for known in service.versions:
             known.weight = 100 if known.number == version.number else 0
-        service.versions = [v for v in service.versions if v.weight] + [
-            v for v in service.versions if not v.weight
-        ][-KEPT_VERSIONS:]
+        service.versions = [v for v in service.versions if v.weight] + [v for v in service.versions if not v.weight][
+            -KEPT_VERSIONS:
+        ]
         service.versions.sort(key=lambda v: v.number)
         service.error = None
 
@@ -241,7 +239,7 @@ def find_service(workspace: Workspace, name: str) -> Service:
 
 
 def delete_service(workspace: Workspace, name: str, fence: int) -> None:
-    """Write the tombstone, remove the replicas and forget the keys, in this order: no request meets a half-dead service."""
+    """Write the tombstone, remove the replicas, forget the keys: in this order no request meets a half-dead service."""
 
     def gone(service: Service) -> None:
         service.deleted = True

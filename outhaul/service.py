@@ -140,7 +140,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Version(msgspec.Struct, kw_only=True):
-    """One rollout of a service: everything that its replicas are made of. Never changed once written, but for `weight`."""
+    """One rollout of a service: everything that its replicas are made of. Only `weight` ever changes."""
 
     number: int
     weight: int = 0
@@ -217,7 +217,8 @@ def _problems(spec: ServiceSpec) -> Iterator[str]:
     if resources.cpu_limit is not None and resources.cpu_limit < resources.cpu:
         yield f"cpu_limit {resources.cpu_limit} is below the request cpu {resources.cpu}"
     if resources.memory_in_gb_limit is not None and resources.memory_in_gb_limit < resources.memory_in_gb:
-        yield f"memory_in_gb_limit {resources.memory_in_gb_limit} is below the request memory_in_gb {resources.memory_in_gb}"
+        limit, request = resources.memory_in_gb_limit, resources.memory_in_gb
+        yield f"memory_in_gb_limit {limit} is below the request memory_in_gb {request}"
     if scaler.autoscale_enabled and spec.num_replicas is not None:
         yield f"autoscale_enabled is true and num_replicas is {spec.num_replicas}: give one of them"
     if scaler.autoscale_enabled is False and spec.num_replicas is None:

@@ -97,5 +97,3 @@ def alone(workspace: Workspace, name: str) -> Iterator[int]:
         yield fence
     finally:
         lock.release(name, owner, fence)
-
-

@@ -122,12 +122,12 @@ def _failure(run_id: str, attempt: Attempt, spec: ScriptSpec) -> Failed:
                 remedy=f"raise `train: {{timeout: …}}`, or {logs} to see where it hung",
             )
         case EndReason.MEMORY_LIMIT:
-            peak, limit = attempt.peak_memory_bytes or 0, spec.memory_bytes
+            peak, most = attempt.peak_memory_bytes or 0, spec.memory_bytes
             return Failed(
                 "memory-limit",
                 "the entry script used more memory than it may and was stopped",
                 found=f"a peak of {peak / 1e6:,.0f} MB",
-                expected=f"at most {limit / 1e6:,.0f} MB" if limit else "what the machine has free",
+                expected=f"at most {most / 1e6:,.0f} MB" if most else "what the machine has free",
                 remedy="raise `train: {memory: …}`, or let the script hold less at once",
             )
         case EndReason.LOST:

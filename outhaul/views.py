@@ -1,4 +1,4 @@
-"""Records as the command line shows them: plain types, camelCase keys, stable. `docs/reference/cli/` has the schemas. Pure."""
+"""Records as the command line shows them: plain types, camelCase keys, stable; `docs/reference/cli/` has schemas."""
 
 from __future__ import annotations
 
@@ -130,9 +130,7 @@ def version_view(service: str, version: Version, replicas: Sequence[Replica]) ->
         "snapshot": version.snapshot,
         "run": version.run,
         "createdAt": version.created_at,
-        "replicas": [
-            {"id": r.id, "state": r.state.value, "restarts": r.restarts, "message": r.message} for r in mine
-        ],
+        "replicas": [{"id": r.id, "state": r.state.value, "restarts": r.restarts, "message": r.message} for r in mine],
     }
 
 

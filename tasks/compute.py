@@ -57,5 +57,3 @@ def scale_down_compute(run: RunRef) -> None:
     with step(run, "scale_down_compute") as (workspace, opened):
         release_run(workspace, run.id)
         opened.note("temporary storage removed")
-
-

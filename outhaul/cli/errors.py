@@ -16,7 +16,7 @@ from outhaul.errors import OuthaulError
 
 
 def run_command(command: click.Command, arguments: Sequence[str]) -> int:
-    """Run the command and return the exit status. Every error is printed on stderr, as JSON when `-o json` was asked."""
+    """Run the command and return the exit status. Errors go to stderr, as JSON when `-o json` was asked."""
     as_json = _asked_for_json(arguments)
     try:
         command.main(args=list(arguments), prog_name="outhaul", standalone_mode=False)
@@ -35,7 +35,7 @@ def run_command(command: click.Command, arguments: Sequence[str]) -> int:
         # The reader has what it wanted (`outhaul run logs | head`). The interpreter must not complain at its exit.
         sys.stderr.close()
         return 0
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last line of defence: print it, and say whose fault it is
         traceback.print_exc()
         print_error(_internal(error), as_json)
         return 3

@@ -174,10 +174,12 @@ def closing_lines(run: Run) -> list[str]:
         lines += [
             f"scoring URL   {run.scoring_uri}",
             f"keys          outhaul service get-keys {run.service}",
-            "try it        curl -X POST -H \"Authorization: Bearer " + key + "\" \\",
+            'try it        curl -X POST -H "Authorization: Bearer ' + key + '" \\',
             f"                -H 'Content-Type: application/json' -d @REQUEST.json {run.scoring_uri}",
         ]
     lines += [f"Prefect run   {run.flow_run_url}", f"this run      outhaul run show {run.id[:8]}"]
     if run.service:
-        lines += [f"next          outhaul service show {run.service} · outhaul service get-logs {run.service} · outhaul status"]
+        lines += [
+            f"next          outhaul service show {run.service} · outhaul service get-logs {run.service} · outhaul status"
+        ]
     return lines

@@ -24,16 +24,27 @@ def service() -> None:
 
 @service.command()
 @NAME
-@click.option("--model", "models", multiple=True, required=True, metavar="N[:V]", help="A registered model; repeatable.")
-@click.option("--score-script", required=True, type=click.Path(path_type=Path), help="Python file with init() and run().")
+@click.option(
+    "--model", "models", multiple=True, required=True, metavar="N[:V]", help="A registered model; repeatable."
+)
+@click.option(
+    "--score-script", required=True, type=click.Path(path_type=Path), help="Python file with init() and run()."
+)
 @click.option("--source-directory", type=click.Path(path_type=Path), help="Folder to take; the script's by default.")
 @click.option("--requirements", help="Pip requirements file in that folder.")
 @click.option("--conda", help="Conda YAML in that folder.")
 @click.option("--replicas", metavar="N|MIN..MAX", help="A number, or a range to scale within.")
 @follow_options
 def create(
-    name: str, models: tuple[str, ...], score_script: Path, source_directory: Path | None, replicas: str | None,
-    requirements: str | None, conda: str | None, output: str, detach: bool,
+    name: str,
+    models: tuple[str, ...],
+    score_script: Path,
+    source_directory: Path | None,
+    replicas: str | None,
+    requirements: str | None,
+    conda: str | None,
+    output: str,
+    detach: bool,
 ) -> None:
     """Serve registered models with a score script; nothing is trained."""
     from outhaul.cli.starting import start_rollout

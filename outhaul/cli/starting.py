@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from outhaul.deployer_lock import DeployerLock
+from outhaul.errors import NotFound
+from outhaul.keys import run_record
 from outhaul.machine import bring_up, prefect_api_url
 from outhaul.planning import plan_run
 from outhaul.ports import FlowRun, FlowStarter
 from outhaul.project import Overrides
 from outhaul.rollout import find_service
+from outhaul.run import Run
 from outhaul.service_keys import ensure_keys
 from outhaul.settings import Settings
 from outhaul.workspace import Workspace
@@ -25,9 +28,7 @@ def starter(settings: Settings) -> FlowStarter:
     return PrefectStarter(settings.home, prefect_api_url(settings))
 
 
-def start_project(
-    opened: Workspace, kind: str, path: Path, flags: Overrides, switches: Mapping[str, bool]
-) -> FlowRun:
+def start_project(opened: Workspace, kind: str, path: Path, flags: Overrides, switches: Mapping[str, bool]) -> FlowRun:
     """Check the project, take its snapshot, and start `deploy` or `train` on it."""
     plan = plan_run(opened, str(path.absolute()), flags, kind)
     parameters: dict[str, Any] = {
@@ -50,7 +51,8 @@ def start_rollout(
     """Check the score files and models, and start a rollout without training."""
     from outhaul.registry import find_model
 
-    overrides = Overrides(service=name, replicas=replicas, **{k: v for k, v in flags.items() if v is not None})
+    given: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
+    overrides = Overrides(service=name, replicas=replicas, **given)
     plan = plan_run(opened, str(folder.absolute()), overrides, "serve")
     found = [find_model(opened, reference) for reference in models]
     DeployerLock(opened.records).check_free(name, time.time())
@@ -61,6 +63,30 @@ def start_rollout(
         "models": [str(model.ref) for model in found],
         "replicas": replicas,
         "overrides": _form(overrides, plan.project.name),
+    }
+    bring_up(opened.settings)
+    return starter(opened.settings).start("rollout/rollout", parameters)
+
+
+def start_update(opened: Workspace, name: str, models: list[str], replicas: str | None) -> FlowRun:
+    """Start a rollout of what the service serves now, with what is named here in place of it."""
+    live = find_service(opened, name).live
+    if not live:
+        raise NotFound(
+            "nothing-served",
+            f"`{name}` serves no version that could be updated",
+            expected="a service with a version that answers requests",
+            remedy="deploy it first with `outhaul deploy` or `outhaul service create`",
+        )
+    DeployerLock(opened.records).check_free(name, time.time())
+    origin = opened.records.find(run_record(live[0].run), Run)
+    earlier = origin.parameters if origin else {}
+    parameters = {
+        "project": f"snapshot:{live[0].snapshot}",
+        "service": name,
+        "models": models or [str(ref) for ref in live[0].models],
+        "replicas": replicas or earlier.get("replicas"),
+        "overrides": earlier.get("overrides"),
     }
     bring_up(opened.settings)
     return starter(opened.settings).start("rollout/rollout", parameters)

@@ -49,6 +49,12 @@ def pick_port(home: Home, name: str, wanted: int | None) -> int:
         return port
 
 
+def known_port(home: Home, name: str) -> int | None:
+    """The port that `name` was given before, None when it never was."""
+    known = state_files.read(home.node / "ports.json", _Ports)
+    return known.ports.get(name) if known else None
+
+
 def free_port(taken: Collection[int] = ()) -> int:
     """A port that nobody listens on and that is not in `taken`."""
     for port in random.sample(RANGE, TRIES):
