@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from outhaul.errors import Refused
 
 REDACTED = "redacted"
+_PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
+_ANCHOR = re.compile(r"&\S+\s+")
 Node = Any  # of yaml, which is imported only where there is something to redact
 MAY_HOLD_KEYS = frozenset({"deploymentconfig.json", "outhaul.yaml"})
 
@@ -23,13 +26,15 @@ def redact(path: str, content: bytes) -> bytes:
     try:
         return _redact_json(content) if name.endswith(".json") else _redact_yaml(content)
     except ValueError as error:
-        raise Refused(
-            "snapshot-keys-unreadable",
-            f"`{path}` mentions keys and cannot be read, so they cannot be kept out of the snapshot",
-            found=str(error),
-            expected="a well-formed file, or one without keys",
-            remedy=f"correct {path}, or list it in .amlignore",
-        ) from error
+        reason = str(error)
+    # Not chained: the parser's error quotes the line, and with it perhaps a key.
+    raise Refused(
+        "snapshot-keys-unreadable",
+        f"`{path}` mentions keys and cannot be read, so they cannot be kept out of the snapshot",
+        found=reason,
+        expected="a well-formed file, or one without keys",
+        remedy=f"correct {path}, or list it in .amlignore",
+    )
 
 
 def _redact_json(content: bytes) -> bytes:
@@ -48,15 +53,24 @@ def _redact_yaml(content: bytes) -> bytes:
     text = content.decode()
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
-    values = [
-        node for service in _under(root, "service") for keys in _under(service, "keys") for node in _scalars(keys)
-    ]
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ValueError(f"line {line}: {error.problem}") from None
+    except yaml.YAMLError:
+        raise ValueError("a character that YAML does not allow") from None
+    keys = [keys for service in _under(root, "service") for keys in _under(service, "keys")]
+    values = [value for node in keys for value in _scalars(node)]
     places = {(node.start_mark.index, node.end_mark.index) for node in values if node.value not in ("", "~", "null")}
     for start, end in sorted(places, reverse=True):
-        text = text[:start] + REDACTED + text[end:]
+        text = text[:start] + _replaced(text[start:end]) + text[end:]
     return text.encode()
+
+
+def _replaced(scalar: str) -> str:
+    """Keeps the anchor, which aliases elsewhere need, and the line ends behind a block scalar; a tag goes."""
+    properties = _PROPERTIES.match(scalar)
+    anchors = _ANCHOR.findall(properties[0]) if properties else []
+    return "".join(anchors) + REDACTED + scalar[len(scalar.rstrip()) :]
 
 
 def _under(node: Node, key: str) -> list[Node]:

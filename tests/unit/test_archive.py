@@ -39,7 +39,11 @@ def link(name: str, target: str) -> Write:
 
 
 def each(*writes: Write) -> Write:
-    return lambda archive: [write(archive) for write in writes] and None
+    def write_all(archive: zipfile.ZipFile) -> None:
+        for write in writes:
+            write(archive)
+
+    return write_all
 
 
 ATTACKS = {
