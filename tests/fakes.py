@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import threading
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from outhaul.errors import Conflict, NotFound, Refused, Unreachable
-from outhaul.ports import Progress, Stored
+from outhaul.errors import Busy, Conflict, NotFound, Refused, Unreachable
+from outhaul.ports import AttemptStatus, ComputeRequest, Lease, ObjectStore, Progress, ScriptSpec, Slot, Stored
+from outhaul.replica import Replica, ReplicaState, ReplicaTemplate
+from outhaul.run import EndReason
 
 
 class FakeObjectStore:
@@ -86,3 +90,145 @@ class FakeSecrets:
 
     def delete(self, name: str) -> None:
         self._values.pop(name, None)
+
+
+class FakeCluster:
+    """A Cluster in memory. Replicas are what a test says they are; what was asked of it is kept."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, Replica] = {}
+        self.templates: dict[str, ReplicaTemplate] = {}
+        self.numbers: dict[str, int] = {}
+        self.made = 0
+        self.scaled: list[tuple[str, int, tuple[str, ...]]] = []
+        """Every call of `scale`: deployment, number, ids to take first."""
+
+    def apply(self, template: ReplicaTemplate, replicas: int) -> None:
+        if replicas < 0:
+            raise Refused("replica-count", f"a deployment cannot have {replicas} replicas")
+        if self.templates.setdefault(template.deployment, template) != template:
+            raise Conflict("deployment-changed", f"`{template.deployment}` stands for something else")
+        self.numbers[template.deployment] = replicas
+
+    def scale(self, deployment: str, replicas: int, idle_first: Sequence[str] = ()) -> None:
+        if replicas < 0:
+            raise Refused("replica-count", f"a deployment cannot have {replicas} replicas")
+        if deployment not in self.numbers:
+            raise NotFound("deployment-missing", f"`{deployment}` does not exist")
+        self.numbers[deployment] = replicas
+        self.scaled.append((deployment, replicas, tuple(idle_first)))
+
+    def wanted(self, deployment: str) -> int | None:
+        return self.numbers.get(deployment)
+
+    def deployments(self) -> Sequence[ReplicaTemplate]:
+        return list(self.templates.values())
+
+    def replicas(self, deployment: str | None = None) -> Sequence[Replica]:
+        return [r for r in self.seen.values() if deployment in (None, r.deployment)]
+
+    def remove(self, deployment: str) -> None:
+        self.templates.pop(deployment, None)
+        self.numbers.pop(deployment, None)
+        self.seen = {name: r for name, r in self.seen.items() if r.deployment != deployment}
+
+    def logs(self, deployment: str, lines: int = 5000, replica: str | None = None) -> str:
+        return ""
+
+    def settle(self) -> None:
+        """Make what is seen what is wanted, as a node would: all ready, the idle ones and the newest removed first."""
+        for gone in [r.id for r in self.seen.values() if r.deployment not in self.numbers]:
+            del self.seen[gone]
+        for deployment, number in self.numbers.items():
+            idle = next((ids for name, _, ids in reversed(self.scaled) if name == deployment), ())
+            there = sorted(self.replicas(deployment), key=lambda r: (r.id in idle, r.started_at))
+            for replica in there[number:]:
+                del self.seen[replica.id]
+            for _ in range(number - len(there)):
+                self.made += 1
+                replica = Replica(
+                    id=f"{deployment}-{self.made}",
+                    deployment=deployment,
+                    state=ReplicaState.READY,
+                    port=20_000 + self.made,
+                    started_at=float(self.made),
+                )
+                self.seen[replica.id] = replica
+
+
+class FakeCompute:
+    """Compute with one slot, whose scripts are functions: `script(project folder, spec)` → (exit code, output).
+
+    A script runs to its end inside `start`. `lost` makes its attempts end as if the machine had died.
+    """
+
+    def __init__(self, root: Path, script: Callable[[Path, ScriptSpec], tuple[int, bytes]]) -> None:
+        self._root = root
+        self._script = script
+        self._lease: Lease | None = None
+        self._attempts: dict[tuple[str, int], tuple[AttemptStatus, bytes]] = {}
+        self.lost: set[int] = set()
+
+    def acquire(self, request: ComputeRequest, waiting: Callable[[str], None]) -> Slot:
+        if self._lease is not None and self._lease.owner != request.owner:
+            waiting(f"the only slot is taken: slot-1 by run {self._lease.owner}")
+            raise Busy("no-free-slot", "no slot became free")
+        self._lease = Lease(request.owner, "slot-1", request.expires_at)
+        slot = self._slot(request.owner)
+        (self._root / request.owner).mkdir(parents=True, exist_ok=True)
+        return slot
+
+    def held(self, owner: str) -> Slot | None:
+        return self._slot(owner) if self._lease is not None and self._lease.owner == owner else None
+
+    def extend(self, owner: str, expires_at: float) -> None:
+        if self.held(owner):
+            self._lease = Lease(owner, "slot-1", expires_at)
+
+    def download(self, slot: Slot, store: ObjectStore, snapshot_key: str) -> int:
+        target = self._root / slot.owner / "project.zip"
+        if target.exists():
+            return 0
+        store.download(snapshot_key, target)
+        return target.stat().st_size
+
+    def unpack(self, slot: Slot) -> int:
+        project = self._root / slot.owner / "project"
+        with zipfile.ZipFile(self._root / slot.owner / "project.zip") as archive:
+            archive.extractall(project)
+            return sum(not info.is_dir() for info in archive.infolist())
+
+    def start(self, slot: Slot, attempt: int, spec: ScriptSpec) -> None:
+        if (slot.owner, attempt) in self._attempts:
+            return
+        project = self._root / slot.owner / "project"
+        project.mkdir(parents=True, exist_ok=True)
+        code, output = self._script(project, spec)
+        status = AttemptStatus(False, code, EndReason.EXITED, started_at=1.0, ended_at=2.0, peak_memory_bytes=1000)
+        if attempt in self.lost:
+            status = AttemptStatus(False, reason=EndReason.LOST, started_at=1.0)
+        self._attempts[slot.owner, attempt] = status, output
+
+    def poll(self, owner: str, attempt: int) -> AttemptStatus:
+        return self._attempts.get((owner, attempt), (AttemptStatus(False), b""))[0]
+
+    def read_log(self, owner: str, attempt: int, offset: int, most: int = 1 << 20) -> bytes:
+        return self._attempts.get((owner, attempt), (AttemptStatus(False), b""))[1][offset : offset + most]
+
+    def cancel(self, owner: str, attempt: int) -> None:
+        if (owner, attempt) not in self._attempts:
+            self._attempts[owner, attempt] = AttemptStatus(False, reason=EndReason.CANCELLED), b""
+
+    def outputs(self, slot: Slot) -> Path:
+        return self._root / slot.owner / "project" / "outputs"
+
+    def release(self, owner: str) -> None:
+        if self.held(owner):
+            shutil.rmtree(self._root / owner)
+            self._lease = None
+
+    def leases(self) -> Sequence[Lease]:
+        return [self._lease] if self._lease else []
+
+    def _slot(self, owner: str) -> Slot:
+        return Slot("slot-1", owner, self._root / owner)

@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from outhaul.adapters.haproxy_socket import RuntimeSocket
@@ -32,6 +32,7 @@ from outhaul.router.haproxy_config import SERVER_OPTIONS, RouterConfig, render
 from outhaul.router.routes import MAPS
 from outhaul.router.slots import FIRST_LAYOUT, Layout, doubled, is_slot, wait_of
 
+Row = Mapping[str, str]
 OLDEST = (2, 6)
 ALL_MAPS = (*MAPS, "retry")
 RELOAD_SECONDS = 10.0
@@ -117,7 +118,7 @@ class RouterFiles:
 
 
 class HaproxyDataPlane:
-    """A DataPlane over the runtime socket. Maps are read once per HAProxy process, since only the agent changes them."""
+    """A DataPlane over the runtime socket. Maps are read once per HAProxy process: only the agent changes them."""
 
     def __init__(self, home: Home) -> None:
         self._files = RouterFiles(home)
@@ -131,12 +132,13 @@ class HaproxyDataPlane:
         if process != self._process:
             self._maps = {name: self._socket.map(_path(name)) for name in ALL_MAPS}
             self._process = process
-        rows = [row for row in self._socket.statistics() if is_slot(row["pxname"])]
-        servers: dict[str, dict[str, Server]] = {row["pxname"]: {} for row in rows}
-        for row in rows:
-            if row["svname"] != "BACKEND":
-                servers[row["pxname"]][row["svname"]] = _server(row)
-        traffic = {row["pxname"]: _traffic(row, rows) for row in rows if row["svname"] == "BACKEND"}
+        slots, rows = _split(self._socket.statistics())
+        servers: dict[str, dict[str, Server]] = {slot: {} for slot in slots}
+        for state in self._socket.servers():
+            row = rows.get(state["be_name"], {}).get(state["srv_name"])
+            if row:  # else added between the two questions, and seen at the next look
+                servers[state["be_name"]][state["srv_name"]] = _server(state, row)
+        traffic = {slot: _traffic(backend, rows.get(slot, {})) for slot, backend in slots.items()}
         return View(process, servers, {name: dict(entries) for name, entries in self._maps.items()}, traffic)
 
     def apply(self, changes: Sequence[Change]) -> None:
@@ -208,17 +210,28 @@ class HaproxyDataPlane:
             time.sleep(0.02)
 
 
-def _server(row: Mapping[str, str]) -> Server:
-    draining = row["status"].startswith(("MAINT", "DRAIN"))
-    return Server(row["svname"], row["addr"], int(row["slim"] or 0), draining)
+def _split(statistics: Iterable[Row]) -> tuple[dict[str, Row], dict[str, dict[str, Row]]]:
+    """Slot → its own row, and slot → server → row."""
+    slots: dict[str, Row] = {}
+    servers: dict[str, dict[str, Row]] = {}
+    for row in statistics:
+        if is_slot(row["pxname"]) and row["svname"] == "BACKEND":
+            slots[row["pxname"]] = row
+        elif is_slot(row["pxname"]):
+            servers.setdefault(row["pxname"], {})[row["svname"]] = row
+    return slots, servers
 
 
-def _traffic(backend: Mapping[str, str], rows: Sequence[Mapping[str, str]]) -> Traffic:
-    slot = backend["pxname"]
-    servers = [row for row in rows if row["pxname"] == slot and row["svname"] != "BACKEND"]
+def _server(state: Row, row: Row) -> Server:
+    address = f"{state['srv_addr']}:{state['srv_port']}"
+    # Any administrative state (maintenance, drain) but none means: no new requests.
+    return Server(state["srv_name"], address, int(row["slim"] or 0), state["srv_admin_state"] != "0")
+
+
+def _traffic(backend: Row, servers: Mapping[str, Row]) -> Traffic:
     return Traffic(
         queued=int(backend["qcur"] or 0),
-        busy={row["svname"]: int(row["scur"] or 0) for row in servers},
+        busy={name: int(row["scur"] or 0) for name, row in servers.items()},
         mean_ms=int(backend["ttime"] or 0) - int(backend["qtime"] or 0),
         codes={f"{digit}xx": int(backend[f"hrsp_{digit}xx"] or 0) for digit in "2345"},
     )

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from outhaul.errors import Failed, Unreachable
 
-MAINTENANCE = ("MAINT", "DRAIN")
-
 
 @dataclass(frozen=True)
 class RuntimeSocket:
@@ -64,6 +62,13 @@ class RuntimeSocket:
         lines = self.ask("show stat -1 6 -1").splitlines()
         header = lines[0].removeprefix("# ").split(",") if lines else []
         return (dict(zip(header, row, strict=False)) for row in csv.reader(lines[1:]) if row)
+
+    def servers(self) -> Iterator[Mapping[str, str]]:
+        """One row for each server (`show servers state`): address and administrative state, which `show stat` hides
+        while a server is down."""
+        lines = self.ask("show servers state").splitlines()
+        header = lines[1].removeprefix("# ").split() if len(lines) > 1 else []
+        return (dict(zip(header, line.split(), strict=False)) for line in lines[2:] if line)
 
     def map(self, name: str) -> dict[str, str]:
         """A map's entries."""

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from outhaul.router import replies
-from outhaul.router.replies import Reply
 from outhaul.router.dataplane import Server
+from outhaul.router.replies import Reply
 from outhaul.router.slots import Layout, slot_names, wait_of
-
 
 SERVER_OPTIONS = (
     # A replica that died is found by the first request that cannot connect: that one is sent elsewhere, and no other
@@ -95,7 +94,8 @@ def _frontend(config: RouterConfig) -> str:
     return f"""\
 frontend scoring from base
   bind {config.public}
-  http-request return {replies.LONG_ID.arguments()} if {{ req.fhdr(x-request-id) -m len {replies.MOST_ID_LENGTH + 1}: }}
+  acl long_id req.fhdr(x-request-id) -m len {replies.MOST_ID_LENGTH + 1}:
+  http-request return {replies.LONG_ID.arguments()} if long_id
   http-request set-header x-request-id %[uuid()] unless {{ req.fhdr(x-request-id) -m found }}
   http-request set-var(txn.id) req.fhdr(x-request-id)
   http-after-response set-header x-request-id %[var(txn.id)] if {{ var(txn.id) -m found }}
@@ -113,7 +113,8 @@ frontend scoring from base
   acl open var(txn.service),map_str(maps/auth.map,unknown) -m str none
   http-request set-var(txn.key) http_auth_bearer,sha2(256),hex,lower unless open
   http-request set-var(txn.key) var(txn.service),concat(:,txn.key) unless open
-  http-request return {replies.UNAUTHORIZED.arguments()} unless open or {{ var(txn.key),map_str(maps/keys.map) -m found }}
+  acl known_key var(txn.key),map_str(maps/keys.map) -m found
+  http-request return {replies.UNAUTHORIZED.arguments()} unless open or known_key
   # A key is for the router: it must not reach a replica's logs.
   http-request del-header authorization unless open
 
@@ -149,7 +150,9 @@ backend unrouted from base
 
 
 def _slot(slot: str, servers: Sequence[Server]) -> str:
-    lines = [f"  server {server.replica} {server.address} maxconn {server.limit} {SERVER_OPTIONS}" for server in servers]
+    lines = [
+        f"  server {server.replica} {server.address} maxconn {server.limit} {SERVER_OPTIONS}" for server in servers
+    ]
     return "\n".join([f"backend {slot} from wait_{wait_of(slot)}", *lines, ""])
 
 

@@ -36,7 +36,10 @@ class Reply:
 
 
 BAD_REQUEST = Reply(
-    400, "bad-request", "The request is not valid HTTP, or its headers exceed 15 kB.", "Correct the request line and headers."
+    400,
+    "bad-request",
+    "The request is not valid HTTP, or its headers exceed 15 kB.",
+    "Correct the request line and headers.",
 )
 UNAUTHORIZED = Reply(
     401,

@@ -26,8 +26,7 @@ from outhaul.router.slots import wait_class, wait_of
 from outhaul.service import Service, ServiceSpec, Version, replica_deployment
 
 SPLIT = "split"
-"""In the map `services`, for a service whose requests go to several versions. No deployment is named so: their names end
-in a version's number."""
+"""In the map `services`, for a service whose requests go to several versions. Deployments' names end in a number."""
 NOWHERE = "none"
 """In the map `services`, for a service that has no live version yet."""
 
