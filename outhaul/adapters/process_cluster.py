@@ -109,7 +109,7 @@ class ProcessCluster:
             state_files.write(self._folder.deployments / deployment / "wanted.json", wanted)
         except FileNotFoundError as error:
             raise NotFound(
-                "deployment-not-found",
+                "deployment-missing",
                 f"no deployment `{deployment}`",
                 found=", ".join(self._folder.names()) or "no deployment at all",
                 expected="a deployment that was applied and not removed",
@@ -169,7 +169,7 @@ def _check_same(found: ReplicaTemplate, given: ReplicaTemplate) -> None:
     names = [n for n in given.__struct_fields__ if getattr(found, n) != getattr(given, n)]
     if names:
         raise Conflict(
-            "deployment-exists",
+            "deployment-changed",
             f"the deployment `{given.deployment}` exists with other content",
             found="\n".join(f"{n}: {getattr(found, n)!r}" for n in names),
             expected="\n".join(f"{n}: {getattr(given, n)!r}" for n in names),

@@ -48,6 +48,7 @@ def spawn(launch: Launch) -> Started:
 
     Failed when it cannot be executed.
     """
+    _reap()
     launch.log.parent.mkdir(parents=True, exist_ok=True)
     try:
         with launch.log.open("ab") as log:
@@ -68,7 +69,17 @@ def spawn(launch: Launch) -> Started:
             expected="a program that this user may execute, in a folder that exists",
             remedy="see the message; if a file is gone, run the command again that made it",
         ) from error
+    _children.append(popen)
     return Started(ProcessId(popen.pid, _started(_stat(popen.pid))), popen)
+
+
+_children: list[subprocess.Popen[bytes]] = []
+"""Held while they run: they may outlive us on purpose, which a Popen that nobody holds complains about."""
+
+
+def _reap() -> None:
+    """Let the kernel forget those that have ended."""
+    _children[:] = [child for child in _children if child.poll() is None]
 
 
 def identify(pid: int) -> ProcessId | None:

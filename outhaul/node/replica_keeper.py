@@ -220,7 +220,7 @@ class ReplicaKeeper:
         record = self._records[name]
         processes.end_all(processes.by_token().get(record.token, []))
         words = node_logs.last_words(self._folder.log(record))
-        node_logs.note(self._folder.log(record), reason)
+        node_logs.note(self._folder.log(record), "ended as asked" if record.stop_sent_at else reason)
         del self._watches[name]
         self._save(replica_life.ended(record, f"{reason}\n{words}".strip(), self._clock()))
         self.tick(self._deployments)
