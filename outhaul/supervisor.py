@@ -24,6 +24,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -140,9 +141,9 @@ class Watch:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write to disk, complete or not at all."""
-    part = path.with_name(f".{path.name}-{os.getpid()}")
-    with part.open("w") as file:
+    """Write to disk, complete or not at all; readable for the owner only, since variables may be secret."""
+    part = path.with_name(f".{path.name}-{os.getpid()}-{threading.get_ident()}")
+    with open(part, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         json.dump(value, file)
         file.flush()
         os.fsync(file.fileno())
