@@ -50,7 +50,10 @@ def find_project_files(root: Path) -> ProjectTree:
     lead outside, in a circle or nowhere, names that are not UTF-8, and files that cannot be listed.
     """
     walk = _Walk(_real_folder(root))
-    content = _read_if_file(os.path.join(walk.root, AMLIGNORE), follow=True)
+    try:
+        content = _read_if_file(os.path.join(walk.root, AMLIGNORE), follow=True)
+    except OSError as error:
+        raise _unreadable(AMLIGNORE, error) from error
     if content is not None:
         return walk.run(Rules().within(b"", content), nested=False)
     return walk.run(Rules(), nested=True)

@@ -11,6 +11,7 @@ from outhaul.errors import Refused
 REDACTED = "redacted"
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
 _ANCHOR = re.compile(r"&\S+\s+")
+_NULL = "tag:yaml.org,2002:null"
 Node = Any  # of yaml, which is imported only where there is something to redact
 MAY_HOLD_KEYS = frozenset({"deploymentconfig.json", "outhaul.yaml"})
 
@@ -60,7 +61,7 @@ def _redact_yaml(content: bytes) -> bytes:
         raise ValueError("a character that YAML does not allow") from None
     keys = [keys for service in _under(root, "service") for keys in _under(service, "keys")]
     values = [value for node in keys for value in _scalars(node)]
-    places = {(node.start_mark.index, node.end_mark.index) for node in values if node.value not in ("", "~", "null")}
+    places = {(node.start_mark.index, node.end_mark.index) for node in values if node.value and node.tag != _NULL}
     for start, end in sorted(places, reverse=True):
         text = text[:start] + _replaced(text[start:end]) + text[end:]
     return text.encode()

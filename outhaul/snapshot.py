@@ -71,8 +71,8 @@ def take_and_zip(root: Path, home: Home, limits: Limits) -> tuple[Snapshot, Path
     Refused and Conflict as in `take`; a file that changes meanwhile is given two more chances.
     """
     for attempt in range(1, _ATTEMPTS + 1):
-        cache = StatCache.of_project(home.cache / "stat", root, time.time_ns())
         try:
+            cache = StatCache.of_project(home.cache / "stat", root, time.time_ns())
             return _take_and_zip(root, home.cache / "zips", limits, cache)
         except Conflict as conflict:
             if conflict.code != CHANGING or attempt == _ATTEMPTS:
@@ -93,8 +93,7 @@ def _take_and_zip(root: Path, zips: Path, limits: Limits, cache: StatCache) -> t
     if not cache.empty:  # else everything must be read, and once is enough
         snapshot = _snapshot(tree, _read_new(tree, cache))
         known = zips / f"{snapshot.digest}.zip"
-        if known.is_file():
-            os.utime(known)
+        if _use_again(known):
             return snapshot, known
     from outhaul.pack import pack  # threads and deflate cost 20 ms, and an unchanged project needs neither
 
@@ -144,6 +143,15 @@ def _snapshot(tree: ProjectTree, readings: Mapping[str, Reading]) -> Snapshot:
 
 def _snapshot_file(file: FoundFile, reading: Reading) -> SnapshotFile:
     return SnapshotFile(path=file.path, bytes=reading.bytes, mode=f"{file.mode:04o}", sha256=reading.sha256)
+
+
+def _use_again(known: Path) -> bool:
+    """Whether the zip is there; if so, it counts as used now and is the last to be removed."""
+    try:
+        os.utime(known)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _remove_old(zips: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,8 @@ def kept_by_us(root: Path) -> set[bytes]:
     return {os.fsencode(file.path) for file in find_project_files(root).files}
 
 
-def build(root: Path, files: list[bytes], ignore_files: dict[bytes, bytes]) -> None:
+def build(root: Path, files: list[bytes], ignore_files: dict[bytes, bytes], links: list[bytes] | None = None) -> None:
+    """A tree of empty files, ignore files, and links to the root's ignore file."""
     make_repository(root)
     contents = {**dict.fromkeys(files, b""), **ignore_files}
     for path, content in contents.items():
@@ -60,6 +62,9 @@ def build(root: Path, files: list[bytes], ignore_files: dict[bytes, bytes]) -> N
             Path(os.fsdecode(place)).write_bytes(content)
         except (FileExistsError, IsADirectoryError, NotADirectoryError):
             continue  # a generated name is a file here and a folder there
+    for link in links or []:
+        with suppress(FileExistsError, FileNotFoundError, NotADirectoryError):  # likewise
+            os.symlink(os.fsencode(root / ".gitignore"), os.path.join(os.fsencode(root), link))
 
 
 NAME_CHARACTERS = st.sampled_from(
@@ -103,23 +108,29 @@ LINES = st.one_of(
 CONTENTS = st.lists(LINES, max_size=6).map(lambda lines: os.fsencode("\n".join(lines)))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     files=st.lists(PATHS, min_size=1, max_size=12),
     rules=CONTENTS,
     nested=st.dictionaries(PATHS, CONTENTS, max_size=3),
+    links=st.lists(PATHS, max_size=3),
 )
-@example(files=[b"data/keep", b"data/a"], rules=b"data/\n!data/keep", nested={})
-@example(files=[b"a/x/b", b"ab", b"ax/b"], rules=b"a**/b", nested={})
-@example(files=["é".encode(), b"a"], rules=b"?", nested={})
-@example(files=[b"a/b", b"b"], rules=b"", nested={b"a": b"/b\n!/a"})
-@example(files=[b"a/b/c", b"a/c"], rules=b"*\n!*/\n!c", nested={b"a": b"c"})
-@example(files=[b"data/a"], rules=b"data/", nested={b"data": b"!a"})
+@example(files=[b"data/keep", b"data/a"], rules=b"data/\n!data/keep", nested={}, links=[])
+@example(files=[b"a/x/b", b"ab", b"ax/b"], rules=b"a**/b", nested={}, links=[])
+@example(files=["é".encode(), b"a"], rules=b"?", nested={}, links=[])
+@example(files=[b"a/b", b"b"], rules=b"", nested={b"a": b"/b\n!/a"}, links=[])
+@example(files=[b"a/b/c", b"a/c"], rules=b"*\n!*/\n!c", nested={b"a": b"c"}, links=[])
+@example(files=[b"data/a"], rules=b"data/", nested={b"data": b"!a"}, links=[b"a"])
 def test_keeps_exactly_the_files_that_git_keeps(
-    tmp_path_factory: pytest.TempPathFactory, files: list[bytes], rules: bytes, nested: dict[bytes, bytes]
+    tmp_path_factory: pytest.TempPathFactory,
+    files: list[bytes],
+    rules: bytes,
+    nested: dict[bytes, bytes],
+    links: list[bytes],
 ) -> None:
     root = tmp_path_factory.mktemp("tree")
-    build(root, files, {b".gitignore": rules, **{folder + b"/.gitignore": text for folder, text in nested.items()}})
+    below = {folder + b"/.gitignore": text for folder, text in nested.items()}
+    build(root, files, {b".gitignore": rules, **below}, links)
 
     assert kept_by_us(root) == kept_by_git(root, all_files(root))
 
@@ -146,6 +157,15 @@ def test_a_link_is_not_a_folder_for_patterns_with_a_slash_at_the_end(tmp_path: P
 
     assert b"linked" in kept_by_git(tmp_path, [b"linked"])
     assert b"linked" in kept_by_us(tmp_path)
+
+
+def test_a_gitignore_that_is_a_link_or_a_folder_says_nothing(tmp_path: Path) -> None:
+    build(tmp_path, [b"rules", b"a/b", b"c/.gitignore/b"], {})
+    (tmp_path / "rules").write_text("b\n")
+    (tmp_path / "a/.gitignore").symlink_to("../rules")
+
+    assert kept_by_us(tmp_path) == kept_by_git(tmp_path, all_files(tmp_path))
+    assert b"a/b" in kept_by_us(tmp_path)
 
 
 def test_amlignore_at_the_root_is_the_only_ignore_file(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from outhaul.errors import Refused
@@ -55,7 +55,10 @@ def test_however_the_keys_are_written_they_go(content: str) -> None:
     assert REDACTED in str(yaml.safe_load(redacted)["service"])
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(min_size=1), st.text(min_size=1))
+@example("null", "~")
+@example("two\nlines\n", "# no comment")
 def test_no_key_survives_and_the_file_reads_the_same_otherwise(primary: str, secondary: str) -> None:
     document = {"name": "a", "service": {"keys": {"primary_key": primary, "secondary_key": secondary}, "cpu": 1}}
 

@@ -262,6 +262,23 @@ def test_a_missing_project_folder_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none").code == "project-folder-missing"
 
 
+def test_an_amlignore_that_cannot_be_read_is_refused_rather_than_passed_over(project: Path) -> None:
+    (project / ".amlignore").symlink_to(".amlignore")
+
+    refused = refusal(project)
+
+    assert refused.code == "snapshot-unreadable"
+    assert refused.found.startswith(".amlignore: ")
+
+
+def test_a_home_that_cannot_be_written_is_refused(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file")
+
+    with pytest.raises(Refused) as refused:
+        take_and_zip(project, Home(tmp_path / "home"), Limits())
+    assert refused.value.code == "cache-unwritable"
+
+
 def test_service_keys_do_not_reach_the_zip(project: Path, tmp_path: Path) -> None:
     (project / "deploymentconfig.json").write_text('{"keys": {"primaryKey": "s3cret"}}')
 
