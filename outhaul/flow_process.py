@@ -34,7 +34,7 @@ SETTLE_SECONDS = 120.0
 """How long to try to reach the server with the final state."""
 FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 RELEASE = "outhaul.release"
-"""Module with `release_run(home, flow_run_id)`, called when a flow ended without releasing by itself."""
+"""Module with `release_run(home, flow_run_id)`, called when a flow was cancelled."""
 
 
 class FlowProcess:
@@ -124,15 +124,16 @@ class FlowProcess:
             return ""
 
     def _settle(self, ended: str) -> None:
-        """A final state that says why, whatever the engine could still say; then release what the run holds."""
+        """A final state that says why. A cancelled flow is released here as well, in case it was killed doing so.
+
+        A crashed one is not: its entry script works on, and a restart attaches itself to it; else `reap` releases it.
+        """
         state = self._state_at_last()
-        if state == "COMPLETED":
-            return
         if state in ("CANCELLING", "CANCELLED") or (state == "CRASHED" and self._cancel_was_asked()):
             self._finish("CANCELLED", "Cancelled by a person.")
+            release(self.home, self.id)
         elif state not in FINAL:
             self._finish("CRASHED", f"The flow's process ended before the flow did: {ended}.\n{self.folder.tail()}")
-        release(self.home, self.id)
 
     def _state_at_last(self) -> str:
         deadline = time.monotonic() + SETTLE_SECONDS
@@ -176,7 +177,7 @@ def inherited_lock() -> tuple[int, ...]:
 
 
 def release(home: Home, flow_run_id: str) -> None:
-    """Free what the flow run still holds. Does nothing in an installation without that part."""
+    """Free what the flow run may still hold. Does nothing in an installation without that part."""
     if importlib.util.find_spec(RELEASE) is not None:
         importlib.import_module(RELEASE).release_run(home, flow_run_id)
 

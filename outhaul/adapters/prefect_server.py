@@ -71,6 +71,8 @@ def server_process(home: Home, port: int) -> dict[str, Any]:
     """The server as a process to be kept: loopback only, SQLite under the home, nothing sent anywhere."""
     env_vars = {
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home.prefect / 'prefect.db'}",
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_UI_API_URL": own_api_url(port),  # else the pages ask port 4200, wherever the server listens
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home.prefect / "ui"),
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         **_quiet(home),

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from outhaul.adapters.prefect_api import PrefectApi
 from outhaul.adapters.prefect_server import client_settings, prefect_folder, ui_url
 from outhaul.errors import Busy, Conflict, Refused
@@ -201,12 +203,15 @@ def check_parameters(deployment: str, known: Mapping[str, Any], parameters: Mapp
 
 def worker_has(run: Mapping[str, Any]) -> bool:
     """Whether a worker's process (`host:pid`) may still execute the flow run. One on another host may always."""
-    import psutil
-
     host, _, pid = str(run.get("infrastructure_pid") or "").rpartition(":")
     if not pid.isdigit():
         return False
-    return host != socket.gethostname() or psutil.pid_exists(int(pid))
+    if host != socket.gethostname():
+        return True
+    try:
+        return any("prefect" in word for word in psutil.Process(int(pid)).cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _alive(run: Mapping[str, Any], found: str) -> Conflict:

@@ -110,7 +110,12 @@ def test_a_started_flow_runs_at_once_to_its_end(starter: PrefectStarter, tmp_pat
 
 def test_the_run_page_of_a_flow_run_exists(starter: PrefectStarter, sleeper: Sleeper) -> None:
     assert sleeper.run.url == f"{starter.api_url.removesuffix('/api')}/runs/flow-run/{sleeper.run.id}"
-    assert httpx.get(sleeper.run.url, follow_redirects=True, trust_env=False).is_success
+    assert httpx.get(sleeper.run.url, headers={"Accept": "text/html"}, trust_env=False).is_success
+
+
+def test_the_pages_ask_the_server_that_serves_them(prefect_api: str) -> None:
+    settings = httpx.get(f"{prefect_api.removesuffix('/api')}/ui-settings", trust_env=False).json()
+    assert settings["api_url"] == prefect_api
 
 
 def test_the_same_idempotency_key_executes_once(starter: PrefectStarter, tmp_path: Path) -> None:
@@ -146,6 +151,13 @@ def test_a_cancelled_flow_releases_and_ends_cancelled(sleeper: Sleeper) -> None:
     assert sleeper.lines() == ["start", "task", "released"]
     sleeper.starter.cancel(sleeper.run.id)
     assert sleeper.state == "Cancelled"
+
+
+def test_a_flow_cancelled_before_its_first_line_never_gets_there(starter: PrefectStarter, tmp_path: Path) -> None:
+    run = starter.start(SLEEPER, {"book": str(tmp_path / "book")})
+    starter.cancel(run.id)
+    assert starter.wait(run.id, lambda _: None, 30).state == "Cancelled"
+    assert not (tmp_path / "book").exists()
 
 
 def test_a_killed_engine_is_reported_with_the_reason_and_runs_again_under_its_id(sleeper: Sleeper) -> None:
