@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,14 +111,14 @@ def _require() -> None:
 
 
 async def _solve(channels: list[str], specs: list[str], offline: bool) -> list[rattler.RepoDataRecord]:
-    from rattler import Gateway, Platform, SourceConfig, VirtualPackage, solve
+    from rattler import Gateway, SourceConfig, Subdir, VirtualPackage, solve
 
     source = SourceConfig(cache_action="force-cache-only" if offline else "cache-or-fetch")
     return await solve(
         channels,
         specs,
         gateway=Gateway(default_config=source),
-        platforms=[str(Platform.current()), "noarch"],  # type: ignore[list-item]
+        platforms=[Subdir.current(), "noarch"],
         virtual_packages=VirtualPackage.detect(),
     )
 
@@ -131,7 +130,7 @@ async def _install(records: list[Any], prefix: Path) -> None:
 
 
 async def _limited(work: Awaitable[Any], seconds: float) -> Any:
-    return await asyncio.wait_for(work, timedelta(seconds=seconds).total_seconds())
+    return await asyncio.wait_for(work, seconds)
 
 
 @contextmanager

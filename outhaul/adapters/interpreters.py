@@ -90,16 +90,12 @@ def _pyenv(env_vars: Mapping[str, str]) -> Iterator[tuple[Version, Path]]:
 
 def _known_to_uv(env_vars: Mapping[str, str]) -> Iterator[tuple[Version, Path]]:
     """What uv finds on PATH and among the interpreters that it installed."""
-    listed = subprocess.run(
-        [uv_command(), "python", "list", "--only-installed", "--output-format", "json"],
-        cwd="/",
-        env=dict(env_vars),
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    if listed.returncode != 0:
-        raise Failed("uv-failed", "uv cannot list interpreters", found=listed.stderr.decode(errors="replace")[-2000:])
+    argv = [uv_command(), "python", "list", "--only-installed", "--output-format", "json"]
+    try:
+        listed = subprocess.run(argv, cwd="/", env=dict(env_vars), capture_output=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or b"").decode(errors="replace")[-2000:]
+        raise Failed("uv-failed", "uv cannot list interpreters", found=f"{error}\n{said}") from error
     for entry in msgspec.json.decode(listed.stdout, type=list[_Listed]):
         if entry.implementation == "cpython" and entry.variant == "default":
             yield parse_version(entry.version), Path(entry.path)
