@@ -66,12 +66,13 @@ class ClusterFolder:
 
     def remove_apps_but(self, used: Collection[tuple[str, str]]) -> None:
         """Remove the apps of all but these (deployment, template digest)."""
+        deployments = {deployment for deployment, _ in used}
         for deployment in state_files.names(self.apps, suffix=""):
             for digest in state_files.names(self.apps / deployment, suffix=""):
                 if (deployment, digest) not in used:
                     shutil.rmtree(self.apps / deployment / digest)
-            if not any((self.apps / deployment).iterdir()):
-                (self.apps / deployment).rmdir()
+            if deployment not in deployments:
+                shutil.rmtree(self.apps / deployment)
 
 
 class ProcessCluster:

@@ -14,6 +14,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from msgspec.structs import replace
+
 import outhaul
 from outhaul.adapters import processes, state_files
 from outhaul.adapters.process_cluster import ClusterFolder
@@ -24,7 +26,7 @@ from outhaul.node.files import NodeFolder, node_lock
 from outhaul.node.kept_keeper import KeptKeeper
 from outhaul.node.local_ports import token_prefix
 from outhaul.node.replica_keeper import App, KeeperSettings, Launcher, ReplicaKeeper
-from outhaul.node.state import REPLICAS_ORDER, Deployment, KeptProcess, NodeRecord
+from outhaul.node.state import REPLICAS_ORDER, Deployment, KeptProcess, NodeRecord, Wanted
 from outhaul.replica import ReplicaTemplate
 
 log = logging.getLogger("outhaul.node")
@@ -90,7 +92,8 @@ class Node:
 
     async def _stop_replicas(self) -> None:
         while self._replicas.records:
-            self._replicas.tick({})
+            none = Wanted(replicas=0)  # and not: no deployments, which would remove their apps
+            self._replicas.tick({name: replace(found, wanted=none) for name, found in self._deployments().items()})
             await asyncio.sleep(TICK_SECONDS / 2)
         await self._replicas.close()
 

@@ -82,6 +82,7 @@ class ScoringApp:
         """Writes the scoring server's configuration to the place's folder."""
         self.sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
         socket = self.sockets / f"{place.replica}.sock"
+        socket.unlink(missing_ok=True)  # of an earlier start that was killed
         config = place.folder / "scoring.json"
         config.write_bytes(msgspec.json.encode(self._config(place, socket)))
         return ReplicaCommand(
@@ -106,6 +107,8 @@ class ScoringApp:
             "concurrency": template.concurrency,
             "scoring_timeout_ms": template.scoring_timeout_ms,
             "max_queue_wait_ms": template.max_queue_wait_ms,
+            # Which version answered: a rollout waits for it, and a client can tell.
+            "response_headers": {"x-outhaul-version": str(template.version)},
         }
 
 

@@ -20,7 +20,7 @@ from outhaul.node import node_logs, reconcile, replica_life
 from outhaul.node.local_ports import free_port, is_free
 from outhaul.node.reconcile import Action, Create, Drain, Forget, Kill, Start, Stop
 from outhaul.node.state import Deployment, ReplicaCommand, ReplicaRecord
-from outhaul.node.watch import Watch, health
+from outhaul.node.watch import Watch, health, socket_of
 from outhaul.replica import ReplicaTemplate
 
 log = logging.getLogger("outhaul.node")
@@ -96,7 +96,10 @@ class ReplicaKeeper:
 
     def tick(self, deployments: Mapping[str, Deployment]) -> None:
         """Start everything that is due now."""
+        gone = self._deployments.keys() - deployments.keys()
         self._deployments = deployments
+        if gone:
+            self.tidy()
         self._check_memory()
         for action in reconcile.plan(deployments, list(self._records.values()), self._clock()):
             try:
@@ -227,6 +230,9 @@ class ReplicaKeeper:
 
     def _forget(self, name: str) -> None:
         if name not in self._work:
+            unix = socket_of(self._records[name].health)
+            if unix:
+                unix.unlink(missing_ok=True)
             del self._records[name], self._written[name]
             shutil.rmtree(self._folder.running / name, ignore_errors=True)
             (self._folder.replicas / f"{name}.json").unlink(missing_ok=True)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -61,6 +62,12 @@ async def health(url: str, timeout_seconds: float) -> ProbeResult:
     return ProbeResult(Answer.NOT_LIVE, ready.message) if live.answer is Answer.NOT_READY else ready
 
 
+def socket_of(url: str) -> Path | None:
+    """The Unix socket that a health URL names."""
+    parts = urlsplit(url)
+    return Path(unquote(parts.netloc)) if parts.scheme == "http+unix" else None
+
+
 async def ask(url: str, timeout_seconds: float) -> ProbeResult:
     """GET the URL: below 400 is ready, any other answer is a reason why not."""
     try:
@@ -74,9 +81,9 @@ async def ask(url: str, timeout_seconds: float) -> ProbeResult:
 
 
 async def _get(url: str) -> tuple[int, bytes]:
-    parts = urlsplit(url)
-    if parts.scheme == "http+unix":
-        reader, writer = await asyncio.open_unix_connection(unquote(parts.netloc))
+    parts, unix = urlsplit(url), socket_of(url)
+    if unix:
+        reader, writer = await asyncio.open_unix_connection(unix)
     else:
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     try:

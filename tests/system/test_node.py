@@ -263,10 +263,8 @@ def test_a_replica_that_fails_keeps_its_last_words_and_is_tried_again_ever_more_
     starts = [float(line[3]) for line in here.noted("start")]
     assert starts[1] - starts[0] >= 0.5
     assert starts[2] - starts[1] >= 1.0
-    until(lambda: len(here.replicas("failed")) == 1)
-    (failed,) = here.replicas("failed")
-    assert "exit status 3" in failed.message
-    assert "ValueError: no model here" in failed.message
+    until(lambda: "exit status 3" in here.cluster.replicas()[0].message)
+    assert "ValueError: no model here" in here.cluster.replicas()[0].message
     assert "ValueError: no model here" in here.cluster.logs("digits-1")
 
 
