@@ -7,6 +7,7 @@ Exit codes: 0 drained, 2 configuration, 3 the script failed to load or init() fa
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import signal
 import socket
@@ -37,6 +38,8 @@ class Server:
         self._workers = Workers(config.concurrency)
         self._desk = Desk(config, self._workers, self._loop)
         self._app = ScoringApp(config, self._desk, f"outhaul/{version}", log)
+        self._writing = threading.Lock()
+        self._health_open = threading.Event()
         self._stopping = False
         self._scoring: Any = None
         self._health: Any = None
@@ -50,14 +53,19 @@ class Server:
             self._fail(f"cannot listen on {self._config.host}:{self._config.port}: {error}")
             return EXIT_PORT
         self._status.port = listener.getsockname()[1]
+        faulthandler.enable()
         self._signals = catch_signals(self._loop, self._on_signal)
-        threading.Thread(target=self._run_loop, name="scoring-http", daemon=True).start()
+        thread = threading.Thread(target=self._run_loop, name="scoring-http", daemon=True)
+        thread.start()
         self._in_loop(self._open_health)
-        if not self._start_script():
-            return EXIT_SCRIPT
-        self._in_loop(lambda: self._open_scoring(listener))
-        self._workers.work()
-        return 0
+        self._health_open.wait()
+        started = self._start_script()
+        if started:
+            self._in_loop(lambda: self._open_scoring(listener))
+            self._workers.work()
+        self._in_loop(self._close_loop)
+        thread.join(LINGER_SECONDS)  # a compiled loop must not be running while the interpreter is taken down
+        return 0 if started else EXIT_SCRIPT
 
     def _start_script(self) -> bool:
         began = time.perf_counter()
@@ -79,7 +87,8 @@ class Server:
         self._write_state()
 
     def _write_state(self) -> None:
-        write_state_file(self._config.state_file, self._status)
+        with self._writing:  # the loop's thread and the main thread both report
+            write_state_file(self._config.state_file, self._status)
 
     # ---- the event loop's thread
 
@@ -87,6 +96,7 @@ class Server:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()
+            self._loop.close()
         except BaseException as error:  # noqa: BLE001  without its loop the process is deaf: end it, visibly
             log("ERROR", f"the event loop ended: {script.traceback_of(error)}")
             end_process(1)
@@ -106,6 +116,7 @@ class Server:
         name = server.servers[0].sockets[0].getsockname()
         self._status.health = self._config.health_socket or str(name[1])
         self._write_state()
+        self._health_open.set()
 
     async def _open_scoring(self, listener: socket.socket) -> None:
         limit = max(1, int(self._config.drain_seconds))
@@ -122,6 +133,8 @@ class Server:
         """A listener that ends with an error ends the process: it could neither serve nor say so."""
         try:
             await serve()
+        except asyncio.CancelledError:
+            raise
         except BaseException as error:  # noqa: BLE001  reported, then the process ends
             self._fail(script.traceback_of(error))
             end_process(1)
@@ -133,6 +146,13 @@ class Server:
             return
         self._stopping = True
         self._tasks.append(self._loop.create_task(self._drain()))
+
+    async def _close_loop(self) -> None:
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        self._loop.stop()
 
     async def _drain(self) -> None:
         was_serving = self._scoring is not None
