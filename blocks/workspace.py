@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from prefect.blocks.core import Block
 from pydantic import Field
@@ -50,7 +50,7 @@ class Workspace(Block):
 def open_named(name: str) -> LibraryWorkspace:
     """The workspace of a saved block; for `default` without a saved block, the machine's own settings."""
     try:
-        block: Workspace = Workspace.load(name, _sync=True)
+        block = cast(Workspace, Workspace.load(name))
     except ValueError:
         # Prefect says "not found" by a ValueError. A name other than the default must be a saved block.
         if name != "default":

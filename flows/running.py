@@ -10,6 +10,7 @@ from typing import Any
 from prefect import runtime
 from prefect.client.schemas.objects import FlowRun
 from prefect.flows import Flow
+from pydantic_core import to_jsonable_python
 from prefect.client.schemas.objects import State
 
 from outhaul.deployer_lock import DeployerLock
@@ -27,7 +28,7 @@ def open_run(kind: str, workspace: str) -> Iterator[RunRef]:
     about = {
         "name": runtime.flow_run.name,
         "project": "",
-        "parameters": dict(runtime.flow_run.parameters),
+        "parameters": to_jsonable_python(runtime.flow_run.parameters),
         "flow_run_url": runtime.flow_run.ui_url or "",
     }
     begin_run(opened, run.id, kind, about)

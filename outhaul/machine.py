@@ -22,6 +22,7 @@ def bring_up(settings: Settings) -> list[ProcessStatus]:
     home = settings.home
     router = router_processes(home, pick_port(home, "router", settings.router_port))
     server = _server(settings)
+    home.prefect.mkdir(parents=True, exist_ok=True)
     up(home, [*router, *server, *_known_worker(home)], patience=PATIENCE_SECONDS)
     api_url = prefect_api_url(settings)
     register(home, api_url)
