@@ -3,7 +3,8 @@
 How the promises are kept:
 
 - **Whole or nothing.** Content goes to a file under `.outhaul/uploads` first, is fsynced, and gets its name by a
-  rename. A writer holds a lock on its upload, so `sweep` can tell the leftovers of dead writers from work in progress.
+  rename. A writer holds a lock on its upload, so `sweep` can tell the leftovers of dead writers from work in progress;
+  it is called before the first write.
 - **Conditions.** Every publication happens under a lock per key (256 shared lock files), so that checking the
   condition and renaming are one step for all processes. The kernel frees the lock of a dead writer.
 - **ETag = modification time and size.** Cheap enough to be asked for many times a second. The file system's own clock
@@ -43,6 +44,7 @@ class FolderStore:
         self._root = root.absolute()
         self._uploads = self._root / _OWN / "uploads"
         self._locks = self._root / _OWN / "locks"
+        self._swept = False
 
     @property
     def uri(self) -> str:
@@ -131,6 +133,9 @@ class FolderStore:
     @contextmanager
     def _upload(self) -> Iterator[_Part]:
         self._make_folder(self._uploads)
+        if not self._swept:
+            self._swept = True
+            self.sweep()
         while True:
             with _new_part(self._uploads) as part:
                 fcntl.flock(part.file, fcntl.LOCK_EX)
