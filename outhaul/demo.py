@@ -1,0 +1,32 @@
+"""`make demo`: the main job on `examples/digits`, then one real scoring request."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from outhaul.cli.errors import run_command
+from outhaul.cli.root import outhaul
+
+PROJECT = Path("examples/digits")
+REQUEST = PROJECT / "request.json"
+
+
+def main() -> int:
+    """Deploy the example and ask it one question. Returns the exit status."""
+    if not PROJECT.is_dir():
+        click.echo("run this in Outhaul's checkout, as `make demo`", err=True)
+        return 1
+    status = run_command(outhaul, ["deploy", str(PROJECT), "--reuse"])
+    if status:
+        return status
+    click.echo("\na scoring request with one handwritten digit:")
+    status = run_command(outhaul, ["service", "run", "digits", "--data", f"@{REQUEST}"])
+    click.echo("\nthe service stays up: `make down` stops it, `.venv/bin/outhaul up` brings it back", err=True)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
