@@ -51,7 +51,7 @@ class Agent:
     _written: float = float("-inf")
 
     def __post_init__(self) -> None:
-        self._scaling = Scaling(self.cluster)
+        self.scaling = Scaling(self.cluster)
 
     def tick(self) -> None:
         """One look. What is away is skipped and named in the status; the next look starts afresh."""
@@ -75,13 +75,13 @@ class Agent:
 
     def _act(self, services: Sequence[Service], replicas: Sequence[Replica], view: View) -> None:
         now = self.clocks.monotonic()
-        changes = plan(services, self._scaling.routable(replicas, now), view)
+        changes = plan(services, self.scaling.routable(replicas, now), view)
         if now >= self._written + STATUS_SECONDS:
-            changes += _retry_map(services, self._scaling.seen, view)
+            changes += _retry_map(services, self.scaling.seen, view)
         self._apply(changes)
-        self._scaling.step(services, replicas, view, now)
+        self.scaling.step(services, replicas, view, now)
         # Whoever was picked for removal is drained at once, before the cluster takes its time to stop it.
-        self._apply([c for c in plan(services, self._scaling.routable(replicas, now), view) if c not in changes])
+        self._apply([c for c in plan(services, self.scaling.routable(replicas, now), view) if c not in changes])
 
     def _apply(self, changes: Sequence[Change]) -> None:
         self.plane.apply(changes)
@@ -103,7 +103,7 @@ class Agent:
         self._written = now
         self.status.updated_at = self.clocks.wall()
         self.status.process = view.process if view else ""
-        self.status.services = {s.name: _service_status(s, self._scaling.seen, view) for s in services if not s.deleted}
+        self.status.services = {s.name: _service_status(s, self.scaling.seen, view) for s in services if not s.deleted}
         self.status.problems = [error.to_dict() for error in self._problems.values()]
         state_files.write(self.status_file, self.status)
 

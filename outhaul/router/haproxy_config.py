@@ -18,6 +18,8 @@ SERVER_OPTIONS = (
     # A replica that died is found by the first request that cannot connect: that one is sent elsewhere, and no other
     # waits for it. The check brings the replica back, should it have been the network.
     "check inter 1s fall 2 rise 1 observe layer4 error-limit 1 on-error mark-down "
+    # Without a number, an added server keeps no idle connection at all: a new one for each request.
+    "pool-max-conn 1000 "
     # Idle connections go before the replica's own keep-alive limit, so that none closes while a request is on its way.
     "pool-purge-delay 2s"
 )

@@ -151,7 +151,7 @@ def test_a_half_added_server_is_put_right(stage: Stage):
     second = stage.add_replica()
     slot = stage.agent.plane.observe().maps["slots"]["digits-1"]
     socket = stage.agent.plane._socket  # type: ignore[attr-defined]
-    socket.tell(f"add server {slot}/{second.id} 127.0.0.1:{second.port} maxconn 1", "New server registered.")
+    socket.tell(f"add server {slot}/{second.id} 127.0.0.1:{second.port} maxconn 1 check", "New server registered.")
     stage.start_agent()
     stage.settle()
     assert len({answer.json()["port"] for answer in stage.together(2, "ms=100")}) == 2
