@@ -17,7 +17,15 @@ import pytest
 from outhaul.adapters.prefect_server import own_api_url, server_process
 from outhaul.home import Home
 
-SERVER_SECONDS = 120.0
+SERVER_SECONDS = 180.0
+TEST_SECONDS = 300.0
+"""More than elsewhere: the first test waits for the server's start."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
 
 
 def eventually(holds: Callable[[], object], seconds: float = 30.0) -> None:
@@ -60,9 +68,9 @@ def kept(process: Mapping[str, Any], log: Path) -> Iterator[subprocess.Popen[byt
 
 
 @pytest.fixture(scope="session")
-def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prefect's compiled modules, shared by all homes of the session: compiling them takes seconds."""
-    return tmp_path_factory.mktemp("bytecode")
+def bytecode(pytestconfig: pytest.Config) -> Path:
+    """Prefect's compiled modules, shared by all homes and sessions: compiling them takes seconds."""
+    return pytestconfig.cache.mkdir("bytecode")
 
 
 def new_home(root: Path, bytecode: Path) -> Home:
