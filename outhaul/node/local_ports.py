@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import random
 import socket
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ RANGE = range(20_000, 32_000)
 """Below the range from which the kernel takes ports for outgoing connections, so that none is lost to one of those
 between two starts of its owner."""
 TRIES = 200
+DYING_SECONDS = 1.0
 
 
 class _Ports(msgspec.Struct):
@@ -90,15 +92,22 @@ def holder(port: int) -> Holder | None:
 
 
 def _check_usable(home: Home, name: str, port: int) -> None:
-    if is_free(port):
-        return
-    found = holder(port)
-    if found and processes.token_of(found.pid).startswith(token_prefix(home)):
-        return
-    raise Refused(
+    """A program that was just killed holds its port a moment longer, and cannot be named: so look again for a while."""
+    deadline = time.monotonic() + DYING_SECONDS
+    while not is_free(port):
+        found = holder(port)
+        if found and processes.token_of(found.pid).startswith(token_prefix(home)):
+            return
+        if time.monotonic() > deadline:
+            raise _in_use(name, port, found)
+        time.sleep(0.05)
+
+
+def _in_use(name: str, port: int, found: Holder | None) -> Refused:
+    return Refused(
         "port-in-use",
         f"port {port} for {name} is in use by another program",
-        found=f"{found.program} (pid {found.pid})" if found else "a program of another user",
+        found=f"{found.program} (pid {found.pid})" if found else "a program that cannot be named (another user's)",
         expected=f"nobody listening on {HOST}:{port}",
         remedy="stop that program, or choose another port with the command's --port option",
     )
