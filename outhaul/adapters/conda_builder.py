@@ -140,7 +140,10 @@ def _mapped() -> Iterator[None]:
     try:
         yield
     except exceptions.InvalidMatchSpecError as error:
-        raise Refused("conda-spec", "a conda package cannot be read", found=str(error)) from error
+        expected, remedy = "such as `numpy=1.24` or `numpy>=1.24,<2`", "correct the line among the dependencies"
+        raise Refused(
+            "conda-spec", "a conda package cannot be read", found=str(error), expected=expected, remedy=remedy
+        ) from error
     except exceptions.SolverError as error:
         raise _failed(
             "the conda packages do not fit together", error, "change the dependencies as the reason says"

@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import platform
 import shutil
 import sys
 import time
@@ -58,8 +57,8 @@ class Entry(msgspec.Struct, kw_only=True):
 def this_platform() -> str:
     """What compiled packages depend on besides Python: `linux-x86_64-glibc2.36`."""
     libc = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
-    libc = (libc or ("musl" if sys.platform == "linux" else platform.mac_ver()[0])).replace(" ", "")
-    return "-".join(part for part in (sys.platform, platform.machine(), libc) if part)
+    libc = libc or ("musl" if sys.platform == "linux" else "")
+    return "-".join(part for part in (sys.platform, os.uname().machine, libc.replace(" ", "")) if part)
 
 
 class FolderEnvironmentStore:
@@ -88,8 +87,7 @@ class FolderEnvironmentStore:
     def list(self) -> Sequence[BuiltEnvironment]:
         with self._mapped("list"):
             names = sorted(os.listdir(self.root)) if self.root.is_dir() else []
-        ours = [name for name in names if this_platform() in name and not name.endswith(".log")]
-        return [built for name in ours if (built := self._read(name)) is not None]
+        return [built for name in names if _is_ours(name) and (built := self._read(name)) is not None]
 
     def adopt(self, built: BuiltEnvironment) -> BuiltEnvironment:
         source = built.python.parents[2]
@@ -99,7 +97,12 @@ class FolderEnvironmentStore:
                 return known
             entry = _entry(source / MARKER)
             if entry is None:
-                raise NotFound("environment-not-found", f"environment {built.hash} is gone from {source.parent}")
+                raise NotFound(
+                    "environment-not-found",
+                    f"environment {built.hash} is gone from the {built.store} store",
+                    found=f"no {source / MARKER}",
+                    remedy="deploy a project that uses it, which builds it again",
+                )
             with self.making(built.key) as folder:
                 _copy(source, entry, folder, held)
                 return self.complete(built.key, entry)
@@ -135,7 +138,12 @@ class FolderEnvironmentStore:
         state_files.write(self.root / key / MARKER, entry)
         built = self._read(key)
         if built is None:
-            raise Failed("environment-broken", f"the new environment {key} has no interpreter", found=entry.python)
+            raise Failed(
+                "environment-broken",
+                "the new environment has no interpreter",
+                found=f"no {self.root / key / 'env' / entry.python}",
+                remedy="see the build's log",
+            )
         return built
 
     def _read(self, key: str) -> BuiltEnvironment | None:
@@ -161,6 +169,8 @@ class FolderEnvironmentStore:
     def _mapped(self, what: str) -> Iterator[None]:
         try:
             yield
+        except BrokenPipeError:
+            raise  # who listened to the build went away; that says nothing of the store
         except OSError as error:
             raise self._error(what, error) from error
 
@@ -172,7 +182,8 @@ class FolderEnvironmentStore:
             return Denied(
                 "environment-store-denied", f"{place} may not be used ({what})", found=found, remedy="correct its owner"
             )
-        return Unreachable("environment-store", f"{place} does not answer ({what})", found=found)
+        remedy = "check the disk or the mount that it is on, and OUTHAUL_HOME or OUTHAUL_GLOBAL_ENVIRONMENTS"
+        return Unreachable("environment-store", f"{place} does not answer ({what})", found=found, remedy=remedy)
 
 
 def _copy(source: Path, entry: Entry, folder: Path, held: int) -> None:
@@ -208,6 +219,12 @@ def _entry(path: Path) -> Entry | None:
     return entry
 
 
+def _is_ours(name: str) -> bool:
+    """Whether this is the key of an environment that can run here."""
+    platform = name.partition("-")[2].partition("-py")[0]
+    return platform == this_platform() and not name.endswith(".log")
+
+
 def _wait(descriptor: int, key: str, waiting: Callable[[str], None] | None) -> None:
     deadline = time.monotonic() + _LONGEST_WAIT_SECONDS
     said = False
@@ -216,7 +233,12 @@ def _wait(descriptor: int, key: str, waiting: Callable[[str], None] | None) -> N
             waiting(f"another process is building {key}; waiting for it")
         said = True
         if time.monotonic() > deadline:
-            raise Busy("environment-busy", f"another process has been building {key} for too long", found=key)
+            raise Busy(
+                "environment-busy",
+                "another process has been building the same environment for too long",
+                found=f"{key}, locked for {_LONGEST_WAIT_SECONDS:g} s",
+                remedy="look at its log beside the entry; end that process if it hangs",
+            )
         time.sleep(_POLL_SECONDS)
 
 

@@ -83,7 +83,18 @@ class _Build:
         if constraints:
             files += ["--constraint", self._listed("constraints.txt", constraints)]
         python = str(self.prefix / "bin" / "python")
-        self._uv("pip", "install", "--python", python, *chosen, *options, *files)
+        self._install("--python", python, *chosen, *options, *files)
+
+    def _install(self, *arguments: str) -> None:
+        """What is cached is enough where the index does not answer: a train, an outage, a machine without network."""
+        try:
+            self._uv("pip", "install", *arguments)
+        except Unreachable as error:
+            self.log(f"{error.message}; trying with what is cached")
+            try:
+                self._uv("pip", "install", "--offline", *arguments)
+            except OuthaulError:
+                raise error from error.__cause__
 
     def _bare(self, parts: Parts, definition: dict[str, Any]) -> str:
         """An environment with Python and nothing else: of this machine's, else by uv, else by conda."""

@@ -86,6 +86,16 @@ def test_environments_are_listed_in_the_order_of_their_keys(store: FolderEnviron
     assert [one.hash[0] for one in store.list()] == ["a", "c"]
 
 
+def test_environments_of_other_machines_are_not_listed(store: FolderEnvironmentStore) -> None:
+    built = made(store)
+    folder = built.python.parents[2]
+    for other in (f"{built.key}9", built.key.replace("linux", "plan9")):
+        (store.root / other).mkdir()
+        (store.root / other / MARKER).write_bytes((folder / MARKER).read_bytes())
+        (store.root / other / "env").symlink_to(folder / "env")
+    assert list(store.list()) == [built]
+
+
 def test_an_adopted_environment_outlives_the_one_it_came_from(
     store: FolderEnvironmentStore, other: FolderEnvironmentStore
 ) -> None:

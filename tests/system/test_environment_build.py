@@ -6,12 +6,14 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import outhaul
 from outhaul.adapters.build_process import BuildSettings
 from outhaul.adapters.environment_folder import FolderEnvironmentStore
 from outhaul.adapters.interpreters import RUNNING, dotted, find_python
@@ -196,6 +198,15 @@ def test_with_the_network_off_cached_packages_are_enough(
     assert (type(error), error.code) == (Unreachable, "package-index-offline")
 
 
+@pytest.mark.parametrize("answer", [503, 429])
+def test_where_the_index_does_not_answer_cached_packages_are_enough(build: Build, index: Index, answer: int) -> None:
+    build(parse_requirements("ours==1.0\ndeep"))
+    index.answer = answer
+    lines: list[str] = []
+    assert build(parse_requirements("deep\nours==1.0"), lines.append).packages == {"ours": "1.0", "deep": "0.5"}
+    assert "the package index does not answer; trying with what is cached" in lines
+
+
 def test_two_processes_that_build_at_once_make_one(index: Index, env_vars: dict[str, str], tmp_path: Path) -> None:
     argv = [sys.executable, "-c", BUILDER, str(tmp_path / "workspace"), "ours"]
     both = [subprocess.Popen(argv, env=env_vars, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -306,6 +317,20 @@ def test_conda_packages_that_cannot_be_had_fail_with_the_reason_in_the_log(
     log = store.log_path(store.key(environment_hash(Environment(conda=conda)), default_python=True))
     assert error.found.strip() in log.read_text()
     assert entries(store) == []
+
+
+def test_without_py_rattler_conda_packages_are_refused_with_the_way_to_install_it(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    for found in Path(sysconfig.get_paths()["purelib"]).iterdir():
+        if "rattler" not in found.name and found.suffix != ".pth":
+            (site / found.name).symlink_to(found)
+    code = BUILDER.replace("parse_requirements(sys.argv[2])", '{"dependencies": ["hello"]}')
+    env_vars = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(Path(outhaul.__file__).parents[1])])}
+    argv = [sys.executable, "-S", "-c", code, str(tmp_path / "workspace")]
+    ended = subprocess.run(argv, env=env_vars, capture_output=True, text=True, check=False)
+    assert "Refused" in ended.stderr
+    assert "pip install 'outhaul[conda]'" in ended.stderr
 
 
 @pytest.mark.slow
