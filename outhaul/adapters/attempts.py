@@ -34,7 +34,7 @@ class AttemptOnDisk:
     def __init__(self, runs: Path, owner: str, number: int) -> None:
         self.number = number
         self._folder = runs / owner / f"attempt-{number}"
-        self._token = f"run/{owner}/{number}"
+        self._token = str(self._folder)  # unique on the machine, also when two homes know the same run
 
     @staticmethod
     def of(runs: Path, owner: str) -> Iterator[AttemptOnDisk]:

@@ -36,8 +36,8 @@ class ProcessCompute:
         grace_seconds: float = GRACE_SECONDS,
         limits: Limits | None = None,
     ) -> None:
-        self._runs = home.runs
-        self._leases = SlotLeases(home.slots, slots)
+        self._runs = home.runs.absolute()
+        self._leases = SlotLeases(home.slots.absolute(), slots)
         self._slots = slots
         self._wait = slot_wait_seconds
         self._grace = grace_seconds

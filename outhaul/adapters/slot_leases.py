@@ -40,11 +40,11 @@ class SlotLeases:
             name = name or next((slot for slot in self._names if slot not in held), None)
             if name is None:
                 return None
-            slot = self._slot(name, owner)
-            slot.folder.mkdir(parents=True, exist_ok=True)  # type: ignore[union-attr]
+            folder = self._root / name / check_owner(owner)
             before = held.get(name, Held(owner=owner, acquired_at=now, expires_at=0.0))
             self._write(name, msgspec.structs.replace(before, expires_at=max(before.expires_at, expires_at)))
-            return slot
+            folder.mkdir(exist_ok=True)  # after the lease, by which it is found and removed
+            return Slot(name=name, owner=owner, folder=folder)
 
     def held(self, owner: str) -> Slot | None:
         """The owner's slot, None when it holds none."""
@@ -76,7 +76,9 @@ class SlotLeases:
         return Slot(name=name, owner=owner, folder=self._root / name / check_owner(owner))
 
     def _write(self, name: str, held: Held) -> None:
-        state_files.write(self._root / name / "lease.json", held)
+        path = self._root / name / "lease.json"
+        path.parent.mkdir(exist_ok=True)
+        state_files.write(path, held)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
