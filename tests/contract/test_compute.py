@@ -464,6 +464,18 @@ def test_a_killed_supervisor_takes_the_script_along_and_the_attempt_is_lost(
     assert pids_in(whole_log(processes_compute)) == [script]
 
 
+def test_a_machine_that_shuts_down_loses_the_attempt_and_leaves_no_process(
+    processes_compute: ProcessCompute,
+) -> None:
+    slot = prepared(processes_compute, STUBBORN)
+    processes_compute.start(slot, 1, spec())
+    script, child = until(lambda: pids_in(whole_log(processes_compute)))
+    os.kill(parent_of(script), signal.SIGTERM)
+    assert ended(processes_compute).reason is EndReason.LOST
+    assert not alive(script)
+    assert not alive(child)
+
+
 def test_what_outlived_a_killed_supervisor_is_ended_before_the_next_attempt(
     processes_compute: ProcessCompute, home: Home
 ) -> None:
