@@ -1,9 +1,14 @@
-"""One request's way to run() and back: limiter, worker threads and time limits. All methods belong to the event loop's
-thread; only `_perform` runs in a worker."""
+"""One request's way to run() and back: limiter, worker threads and time limits.
+
+A worker that has finished takes the next request itself, so that under load a request costs no change of threads
+beyond its own; answers go back to the event loop in batches. What both sides touch is guarded by one lock, held for
+microseconds and never while user code runs.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import Any, Callable
 
@@ -15,105 +20,142 @@ from .script import traceback_of
 from .status import Load
 from .workers import Workers
 
+SWEEP_SECONDS = 0.01
+"""How often time limits are looked at while there are requests."""
+
 
 class Turn:
     """A request at the desk. `answer` is done when the client can be answered, which may be before run() returns; None
     when the client left while it was queued."""
 
-    __slots__ = ("answer", "gone", "request", "started_at", "timer")
+    __slots__ = ("answer", "gone", "request", "started_at")
 
     def __init__(self, request: ScoreRequest, answer: asyncio.Future[Answer | None], gone: Callable[[], bool]) -> None:
         self.request = request
         self.answer = answer
         self.gone = gone
-        self.timer: asyncio.TimerHandle | None = None
-        self.started_at: float | None = None
+        self.started_at = 0.0
 
 
 class Desk:
-    def __init__(self, config: Config, workers: Workers, loop: asyncio.AbstractEventLoop) -> None:
+    """`log` gets what nobody is left to be told: `log(level, text)`."""
+
+    def __init__(self, config: Config, workers: Workers, loop: asyncio.AbstractEventLoop, log: Any) -> None:
         self._config = config
         self._workers = workers
         self._loop = loop
+        self._log = log
+        self._lock = threading.Lock()
         self._limiter: Limiter[Turn] = Limiter(config.concurrency)
         self._running: set[Turn] = set()
+        self._finished: list[tuple[Turn, Answer | None]] = []
+        self._sweeping = False
         self._handled = self._failed = 0
         self._mean_seconds = 0.0
         self.convention: StringBody | None = None
         """Set once the script is loaded, before the scoring listener opens."""
 
     def submit(self, request: ScoreRequest, wait_seconds: float, gone: Callable[[], bool]) -> Turn:
-        """Start now, or queue for at most `wait_seconds`. `gone` says whether the client has left."""
+        """Start now, or queue for at most `wait_seconds`. `gone` says whether the client has left; any thread asks."""
         turn = Turn(request, self._loop.create_future(), gone)
-        now = self._loop.time()
-        if self._limiter.enter(turn, now + wait_seconds):
-            self._start(turn, now)
-        else:
-            turn.timer = self._loop.call_later(wait_seconds, self._give_up, turn)
+        now = time.monotonic()
+        with self._lock:
+            starts = self._limiter.enter(turn, now + wait_seconds)
+            if starts:
+                self._start(turn, now)
+        if starts:
+            self._workers.submit(lambda: self._work(turn))
+        if not self._sweeping:
+            self._sweeping = True
+            self._loop.call_later(SWEEP_SECONDS, self._sweep)
         return turn
 
     def load(self) -> Load:
-        now, timeout = self._loop.time(), self._config.scoring_timeout_ms / 1000
+        now, timeout = time.monotonic(), self._config.scoring_timeout_ms / 1000
         stuck = timeout + self._config.stuck_after_ms / 1000
-        ages = [now - turn.started_at for turn in self._running if turn.started_at is not None]
-        return Load(
-            busy=self._limiter.busy,
-            queued=self._limiter.queued,
-            overdue=sum(turn.answer.done() for turn in self._running),
-            stuck=sum(age > stuck for age in ages),
-            handled=self._handled,
-            failed=self._failed,
-        )
+        with self._lock:
+            return Load(
+                busy=self._limiter.busy,
+                queued=self._limiter.queued,
+                overdue=sum(now - turn.started_at > timeout for turn in self._running),
+                stuck=sum(now - turn.started_at > stuck for turn in self._running),
+                handled=self._handled,
+                failed=self._failed,
+            )
+
+    # ---- in a worker
+
+    def _work(self, first: Turn) -> None:
+        """The given turn, then whoever waits, until nobody does."""
+        assert self.convention is not None
+        turn: Turn | None = first
+        while turn is not None:
+            answer = answer_of(self.convention, turn.request)
+            turn = self._exchange(turn, answer)
+
+    def _exchange(self, done: Turn, answer: Answer) -> Turn | None:
+        """Hand in an answer and get the next turn."""
+        now = time.monotonic()
+        finished: list[tuple[Turn, Answer | None]] = [(done, answer)]
+        with self._lock:
+            self._count(answer, now - done.started_at)
+            self._running.discard(done)
+            following = self._limiter.leave(now)
+            while following is not None and following.gone():
+                finished.append((following, None))
+                following = self._limiter.leave(now)
+            if following is not None:
+                self._start(following, now)
+            unseen = bool(self._finished)
+            self._finished.extend(finished)
+        if not unseen:  # else the loop has been told already, and has not looked yet
+            self._loop.call_soon_threadsafe(self._deliver)
+        return following
+
+    # ---- with the lock held
 
     def _start(self, turn: Turn, now: float) -> None:
         turn.started_at = now
-        turn.timer = self._loop.call_later(self._config.scoring_timeout_ms / 1000, self._time_out, turn)
         self._running.add(turn)
-        self._workers.submit(lambda: self._perform(turn))
 
-    def _perform(self, turn: Turn) -> None:
-        assert self.convention is not None
-        answer = answer_of(self.convention, turn.request)
-        self._loop.call_soon_threadsafe(self._finish, turn, answer)
-
-    def _finish(self, turn: Turn, answer: Answer) -> None:
-        now = self._loop.time()
-        self._running.discard(turn)
-        self._count(turn, answer, now)
-        self._cancel_timer(turn)
-        if not turn.answer.done():
-            turn.answer.set_result(answer)
-        self._start_next(now)
-
-    def _start_next(self, now: float) -> None:
-        turn = self._limiter.leave(now)
-        while turn is not None:
-            self._cancel_timer(turn)
-            if not turn.gone():
-                return self._start(turn, now)
-            turn.answer.set_result(None)
-            turn = self._limiter.leave(now)
-
-    def _cancel_timer(self, turn: Turn) -> None:
-        if turn.timer is not None:
-            turn.timer.cancel()
-
-    def _count(self, turn: Turn, answer: Answer, now: float) -> None:
+    def _count(self, answer: Answer, seconds: float) -> None:
         self._handled += 1
-        self._failed += bool(answer.run_function_failed) or turn.answer.done()
-        seconds = now - (turn.started_at or now)
+        self._failed += bool(answer.run_function_failed) or seconds * 1000 > self._config.scoring_timeout_ms
         self._mean_seconds += (seconds - self._mean_seconds) * (0.1 if self._handled > 1 else 1.0)
 
-    def _time_out(self, turn: Turn) -> None:
-        if not turn.answer.done():
-            turn.answer.set_result(timed_out(self._config.scoring_timeout_ms))
+    # ---- in the event loop
 
-    def _give_up(self, turn: Turn) -> None:
-        queued = self._limiter.queued
-        self._limiter.withdraw(turn)
-        if not turn.answer.done():
-            seconds = retry_after(queued, self._limiter.slots, self._mean_seconds)
-            turn.answer.set_result(too_busy(self._config.service, seconds))
+    def _deliver(self) -> None:
+        with self._lock:
+            finished, self._finished = self._finished, []
+        for turn, answer in finished:
+            if not settle(turn, answer) and answer is not None and answer.detail:
+                self._log("ERROR", f"run() failed after its client had been answered: {answer.detail}")
+
+    def _sweep(self) -> None:
+        """Answer those whose time is up: 503 in the queue, 500 in run()."""
+        now, timeout_ms = time.monotonic(), self._config.scoring_timeout_ms
+        with self._lock:
+            queued = self._limiter.queued
+            late = self._limiter.expire(now)
+            overdue = [turn for turn in self._running if (now - turn.started_at) * 1000 > timeout_ms]
+            busy = self._limiter.busy
+        seconds = retry_after(queued, self._limiter.slots, self._mean_seconds)
+        for turn in late:
+            settle(turn, too_busy(self._config.service, seconds))
+        for turn in overdue:
+            settle(turn, timed_out(timeout_ms))
+        self._sweeping = busy > 0
+        if self._sweeping:
+            self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+
+def settle(turn: Turn, answer: Answer | None) -> bool:
+    """Give the turn its answer, unless it has one."""
+    if turn.answer.done():
+        return False
+    turn.answer.set_result(answer)
+    return True
 
 
 def answer_of(convention: StringBody, request: ScoreRequest) -> Answer:

@@ -1,6 +1,6 @@
 """First come, first served, and never more at once than there are slots. Pure: the clock is an argument.
 
-Used from one thread only (the event loop's), so it needs no lock.
+Not thread-safe: who shares it holds a lock.
 """
 
 from __future__ import annotations
@@ -33,18 +33,21 @@ class Limiter(Generic[Waiter]):
         return False
 
     def leave(self, now: float) -> Waiter | None:
-        """A call ended. Its slot passes to the first waiter that is still in time, which is returned; those whose
-        deadline has come before it leave the queue without a slot."""
-        while self._waiting:
-            waiter, deadline = self._waiting.popitem(last=False)
+        """A call ended. Its slot passes to the first waiter that is still in time, which is returned. Those past
+        their deadline stay for `expire`."""
+        for waiter, deadline in self._waiting.items():
             if deadline > now:
+                del self._waiting[waiter]
                 return waiter
         self.busy -= 1
         return None
 
-    def withdraw(self, waiter: Waiter) -> bool:
-        """Take a waiter out of the queue. False when it is not (or no longer) in it."""
-        return self._waiting.pop(waiter, None) is not None
+    def expire(self, now: float) -> list[Waiter]:
+        """Take those whose deadline has come out of the queue."""
+        late = [waiter for waiter, deadline in self._waiting.items() if deadline <= now]
+        for waiter in late:
+            del self._waiting[waiter]
+        return late
 
 
 def retry_after(queued: int, slots: int, mean_seconds: float) -> int:

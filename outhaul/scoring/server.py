@@ -36,7 +36,7 @@ class Server:
         self._loop = new_event_loop()
         self._status = Status(config.service, config.version, config.replica, config.concurrency, host=config.host)
         self._workers = Workers(config.concurrency)
-        self._desk = Desk(config, self._workers, self._loop)
+        self._desk = Desk(config, self._workers, self._loop, log)
         self._app = ScoringApp(config, self._desk, f"outhaul/{version}", log)
         self._writing = threading.Lock()
         self._health_open = threading.Event()

@@ -28,38 +28,46 @@ def test_who_is_past_the_deadline_gets_no_slot() -> None:
     limiter.enter("late", deadline=5)
     limiter.enter("in time", deadline=6)
     assert limiter.leave(now=5) == "in time"
+    assert limiter.expire(now=5) == ["late"]
     assert limiter.queued == 0
 
 
-def test_who_withdraws_is_passed_over_once() -> None:
+def test_only_those_whose_deadline_has_come_expire_and_once() -> None:
     limiter: Limiter[str] = Limiter(1)
-    for waiter in ("running", "gone", "next"):
-        limiter.enter(waiter, deadline=9)
-    assert limiter.withdraw("gone")
-    assert not limiter.withdraw("gone")
-    assert not limiter.withdraw("running")
-    assert limiter.leave(now=1) == "next"
+    for deadline, waiter in enumerate(("running", "a", "b", "c")):
+        limiter.enter(waiter, deadline)
+    assert limiter.expire(now=2) == ["a", "b"]
+    assert limiter.expire(now=2) == []
+    assert limiter.busy == 1
+    assert limiter.leave(now=2) == "c"
 
 
-steps = st.lists(st.tuples(st.sampled_from(["enter", "leave", "withdraw"]), st.integers(0, 9)), max_size=60)
+steps = st.lists(st.tuples(st.sampled_from(["enter", "leave", "expire"]), st.integers(0, 9)), max_size=60)
 
 
 @given(slots=st.integers(1, 4), script=steps)
 def test_never_more_at_once_than_slots_and_none_lost(slots: int, script: list[tuple[str, int]]) -> None:
     limiter: Limiter[int] = Limiter(slots)
     running: set[int] = set()
-    waiting: list[int] = []
+    waiting: dict[int, int] = {}
     for name, (action, number) in enumerate(script):
         if action == "enter":
-            (running.add if limiter.enter(name, deadline=1e9) else waiting.append)(name)
+            deadline = 10 + number
+            if limiter.enter(name, deadline):
+                running.add(name)
+            else:
+                waiting[name] = deadline
         elif action == "leave" and running:
             running.pop()
             following = limiter.leave(now=0)
-            assert following == (waiting.pop(0) if waiting else None)
+            assert following == next(iter(waiting), None)
             if following is not None:
                 running.add(following)
-        elif action == "withdraw" and waiting:
-            assert limiter.withdraw(waiting.pop(number % len(waiting)))
+                del waiting[following]
+        elif action == "expire":
+            late = limiter.expire(now=10 + number)
+            assert late == [waiter for waiter, deadline in waiting.items() if deadline <= 10 + number]
+            waiting = {waiter: deadline for waiter, deadline in waiting.items() if waiter not in late}
         assert (limiter.busy, limiter.queued) == (len(running), len(waiting))
         assert len(running) <= slots
         assert not waiting or len(running) == slots
