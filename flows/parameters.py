@@ -1,4 +1,7 @@
-"""The flows' parameters as the Prefect UI's form shows them. Each becomes a plain library value at once."""
+"""The flows' parameters as the Prefect UI's form shows them. Each becomes a plain library value at once.
+
+A flow's own parameters are explained in its docstring: that is where Prefect takes the form's descriptions from.
+"""
 
 from __future__ import annotations
 
@@ -9,58 +12,25 @@ from pydantic import BaseModel, Field
 from outhaul.project import Overrides
 from outhaul.quantities import REPLICAS_PATTERN
 
-ProjectReference = Annotated[
-    str,
-    Field(
-        title="Project",
-        description="snapshot:<digest>, git+URL@ref#folder, or an absolute path on the machine that runs the flow.",
-        min_length=1,
-        examples=["git+https://git.example.com/team/models.git@main#digits"],
-    ),
-]
-Replicas = Annotated[
-    str | None,
-    Field(
-        title="Replicas",
-        description="A number, or least..most to scale with the load, such as 2..4.",
-        pattern=REPLICAS_PATTERN,
-    ),
-]
-Reuse = Annotated[
-    bool,
-    Field(title="Reuse", description="Take the last run that made the same instead of training again."),
-]
-Strict = Annotated[
-    bool,
-    Field(title="Strict", description="Refuse an environment that this target cannot honour in full."),
-]
-WorkspaceName = Annotated[
-    str,
-    Field(title="Workspace", description="Name of an Outhaul Workspace block; `default` needs none."),
-]
+Replicas = Annotated[str, Field(pattern=f"^$|{REPLICAS_PATTERN}")]
+"""`3`, or `2..4`; empty: as the project says."""
 
 
 class ProjectOverrides(BaseModel):
     """What stands in for the project's own files. Leave empty what they say already."""
 
-    name: str | None = Field(default=None, title="Name", description="Name of the project.")
-    train_script: str | None = Field(default=None, title="Entry script", description="Python file that trains.")
-    train_arguments: list[str] | None = Field(default=None, title="Arguments", description="One item each.")
-    score_script: str | None = Field(
-        default=None, title="Score script", description="Python file with init() and run()."
-    )
-    source_directory: str | None = Field(
-        default=None, title="Source directory", description="Folder of the score script."
-    )
-    requirements: str | None = Field(default=None, title="Requirements", description="Path of a pip requirements file.")
-    conda: str | None = Field(default=None, title="Conda file", description="Path of a conda YAML.")
-    base_image: str | None = Field(default=None, title="Base image", description="Container image to start from.")
-    runconfig: str | None = Field(default=None, title="Runconfig", description="Which .azureml/*.runconfig to read.")
+    name: str = Field(default="", title="Name", description="Name of the project.")
+    train_script: str = Field(default="", title="Entry script", description="Python file that trains.")
+    train_arguments: list[str] = Field(default=[], title="Arguments", description="One item each.")
+    score_script: str = Field(default="", title="Score script", description="Python file with init() and run().")
+    source_directory: str = Field(default="", title="Source directory", description="Folder of the score script.")
+    requirements: str = Field(default="", title="Requirements", description="Path of a pip requirements file.")
+    conda: str = Field(default="", title="Conda file", description="Path of a conda YAML.")
+    base_image: str = Field(default="", title="Base image", description="Container image to start from.")
+    runconfig: str = Field(default="", title="Runconfig", description="Which .azureml/*.runconfig to read.")
 
 
-def library_overrides(
-    overrides: ProjectOverrides | None, service: str | None = None, replicas: str | None = None
-) -> Overrides:
-    """The form's fields as the library's value."""
-    fields = overrides.model_dump() if overrides else {}
-    return Overrides(**fields, service=service, replicas=replicas)
+def library_overrides(overrides: ProjectOverrides | None, service: str = "", replicas: str = "") -> Overrides:
+    """The form's fields as the library's value. Empty means: as the project's own files say."""
+    fields = {name: value or None for name, value in (overrides.model_dump() if overrides else {}).items()}
+    return Overrides(**fields, service=service or None, replicas=replicas or None)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from prefect import flow
-from pydantic import Field
 
-from flows.parameters import WorkspaceName
 from tasks.services import retire_service
 
 
 @flow(name="retire", flow_run_name="retire {service}")
-def retire(
-    service: Annotated[str, Field(title="Service", description="Name of the service to delete.")],
-    workspace: WorkspaceName = "default",
-) -> None:
-    """Delete a service. Models, runs and environments stay."""
+def retire(service: str, workspace: str = "default") -> None:
+    """Delete a service. Models, runs and environments stay.
+
+    Args:
+        service: Name of the service to delete.
+        workspace: Name of an Outhaul Workspace block; `default` needs none.
+    """
     retire_service(service, workspace)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.parameters import ProjectOverrides, ProjectReference, Reuse, Strict, WorkspaceName, library_overrides
+from flows.names import named
+from flows.parameters import ProjectOverrides, library_overrides
 from flows.running import open_run, release_hook, released
 from outhaul.planning import Plan
 from outhaul.ports import BuiltEnvironment
@@ -17,17 +18,24 @@ from tasks.projects import zip_project
 from tasks.runs import look_up_earlier_run, run_entry_script, save_outputs
 
 
-@flow(name="run", flow_run_name="train {project}", on_failure=[release_hook], on_cancellation=[release_hook])
+@flow(name="run", flow_run_name=named("train"), on_failure=[release_hook], on_cancellation=[release_hook])
 def run(
-    project: ProjectReference,
-    reuse: Reuse = False,
-    strict: Strict = False,
+    project: str,
+    reuse: bool = False,
+    strict: bool = False,
     overrides: ProjectOverrides | None = None,
-    workspace: WorkspaceName = "default",
+    workspace: str = "default",
 ) -> list[str]:
     """Run the project's entry script in its own environment, save its outputs and register its models.
 
     Returns the models, as `name:version`.
+
+    Args:
+        project: git+URL@ref#folder, snapshot:DIGEST, or an absolute path on the machine that runs the flow.
+        reuse: Take the last run that made the same, instead of training again.
+        strict: Refuse an environment that this target cannot honour in full.
+        overrides: What stands in for the project's own files.
+        workspace: Name of an Outhaul Workspace block; `default` needs none.
     """
     with open_run("train", workspace) as opened:
         plan = zip_project(opened, project, library_overrides(overrides), "train")

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from prefect import runtime
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 from pydantic_core import to_jsonable_python
-from prefect.client.schemas.objects import State
 
 from outhaul.deployer_lock import DeployerLock
 from outhaul.lifecycle import LEASE_SECONDS, begin_run, finish_run, heartbeat, release_run
@@ -29,7 +28,7 @@ def open_run(kind: str, workspace: str) -> Iterator[RunRef]:
         "name": runtime.flow_run.name,
         "project": "",
         "parameters": to_jsonable_python(runtime.flow_run.parameters),
-        "flow_run_url": runtime.flow_run.ui_url or "",
+        "flow_run_url": (runtime.flow_run.ui_url or "").replace("/flow-runs/", "/runs/"),
     }
     begin_run(opened, run.id, kind, about)
     try:

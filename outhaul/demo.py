@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from outhaul.cli.errors import run_command
+from outhaul.cli.output import program
 from outhaul.cli.root import outhaul
 
 PROJECT = Path("examples/digits")
@@ -22,9 +23,9 @@ def main() -> int:
     status = run_command(outhaul, ["deploy", str(PROJECT), "--reuse"])
     if status:
         return status
-    click.echo("\na scoring request with one handwritten digit:")
+    click.echo(f"\na scoring request with one handwritten digit ({REQUEST}):")
     status = run_command(outhaul, ["service", "run", "digits", "--data", f"@{REQUEST}"])
-    click.echo("\nthe service stays up: `make down` stops it, `.venv/bin/outhaul up` brings it back", err=True)
+    click.echo(f"\nthe service stays up: `{program()} down` stops it, `{program()} up` brings it back", err=True)
     return status
 
 

@@ -7,7 +7,6 @@ lock is held, whoever was killed. With `--tend` no engine is started: a living o
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -33,8 +32,6 @@ GRACE_SECONDS = 30.0
 SETTLE_SECONDS = 120.0
 """How long to try to reach the server with the final state."""
 FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
-RELEASE = "outhaul.release"
-"""Module with `release_run(home, flow_run_id)`, called when a flow was cancelled."""
 
 
 class FlowProcess:
@@ -177,9 +174,10 @@ def inherited_lock() -> tuple[int, ...]:
 
 
 def release(home: Home, flow_run_id: str) -> None:
-    """Free what the flow run may still hold. Does nothing in an installation without that part."""
-    if importlib.util.find_spec(RELEASE) is not None:
-        importlib.import_module(RELEASE).release_run(home, flow_run_id)
+    """Free what the flow run may still hold."""
+    from outhaul.release import release_cancelled  # only for the few runs that are cancelled
+
+    release_cancelled(home, flow_run_id)
 
 
 def detach() -> None:

@@ -23,6 +23,15 @@ class OpenStep:
         self._clock = clock
         self._started = self._noted = clock()
 
+    @property
+    def state(self) -> StepState:
+        return self._step.state
+
+    @property
+    def text(self) -> str:
+        """The last note."""
+        return self._step.note
+
     def note(self, text: str) -> None:
         """Say what is worked on or how far it is."""
         self._step.note = text

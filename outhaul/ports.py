@@ -38,7 +38,7 @@ class ObjectStore(Protocol):
         """The object and its ETag. NotFound when absent."""
 
     def put(self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
-        """Write and return the new ETag. Conflict when the condition does not hold (or if_match names an absent key)."""
+        """Write and return the new ETag. Conflict when the condition does not hold (or `if_match` on an absent key)."""
 
     def upload(self, key: str, source: Path, progress: Progress | None = None) -> str:
         """Write a file's content, streaming. Returns the ETag."""

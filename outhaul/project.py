@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from outhaul.quantities import BYTES_PATTERN, DURATION_PATTERN, REPLICAS_PATTERN, parse_bytes, parse_duration
-from outhaul.service import Keys, ServiceSpec
+from outhaul.service import REDACTED, Keys, ServiceSpec
 
 Text = Annotated[str, Meta(min_length=1)]
 Duration = Annotated[
@@ -136,8 +136,11 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     @property
     def keys(self) -> Keys:
-        """Keys that the user chose. They go to the SecretStore and to no record, parameter or log."""
-        return Keys() if self.service is None else self.service.keys
+        """Keys that the user chose. They go to the SecretStore and to no record, parameter or log; a snapshot of the
+        project holds none."""
+        given = Keys() if self.service is None else self.service.keys
+        primary, secondary = (None if key == REDACTED else key for key in (given.primary_key, given.secondary_key))
+        return Keys(primary_key=primary, secondary_key=secondary)
 
     @property
     def wanted_models(self) -> list[ModelSection]:

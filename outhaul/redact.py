@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 from outhaul.errors import Refused
+from outhaul.service import REDACTED
 
-REDACTED = "redacted"
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
 _ANCHOR = re.compile(r"&\S+\s+")
 _NULL = "tag:yaml.org,2002:null"

@@ -17,6 +17,8 @@ from outhaul.errors import Refused
 
 SERVICE_NAME = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
 MOST_MODELS = 1000
+REDACTED = "redacted"
+"""Stands in a snapshot where the project's file had a key. It is nobody's key."""
 
 
 class AutoScaler(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,13 +13,16 @@ from pathlib import Path
 from outhaul.errors import Refused
 from outhaul.home import Home
 
+HOME_FOLDER = ".outhaul"
+
 
 @dataclass(frozen=True)
 class Settings:
     """What an operator may change. Each field names its environment variable, unit and default's reason."""
 
     home: Home
-    """`OUTHAUL_HOME`: where records, environments and everything that runs stand. Default: under `XDG_DATA_HOME`."""
+    """`OUTHAUL_HOME`: where records, environments and everything that runs stand. Default: the nearest folder
+    `.outhaul` in or above the current one, as git finds its own; else `outhaul` under `XDG_DATA_HOME`."""
     global_environments: Path
     """`OUTHAUL_GLOBAL_ENVIRONMENTS`: the global store of environments, shared by all homes of this user."""
     router_port: int | None = None
@@ -40,13 +43,13 @@ class Settings:
     """`OUTHAUL_READY_SECONDS`: how long a rollout waits for its replicas. v1's limit of 20 minutes."""
 
 
-def read_settings(env: Mapping[str, str] = os.environ) -> Settings:
-    """The settings that `env` asks for. Refused when a value cannot be read."""
+def read_settings(env: Mapping[str, str] = os.environ, folder: Path | None = None) -> Settings:
+    """The settings that `env` asks for in `folder` (the current one). Refused when a value cannot be read."""
     data_home = Path(env.get("XDG_DATA_HOME") or Path(env.get("HOME", "/tmp")) / ".local" / "share")
-    home = Path(env.get("OUTHAUL_HOME") or data_home / "outhaul").expanduser().absolute()
+    home = Path(env.get("OUTHAUL_HOME") or _nearest(folder or Path.cwd()) or data_home / "outhaul")
     shared = env.get("OUTHAUL_GLOBAL_ENVIRONMENTS") or data_home / "outhaul-global" / "environments"
     return Settings(
-        home=Home(home),
+        home=Home(home.expanduser().absolute()),
         global_environments=Path(shared).expanduser().absolute(),
         router_port=_number(env, "OUTHAUL_ROUTER_PORT", None),
         prefect_port=_number(env, "OUTHAUL_PREFECT_PORT", None),
@@ -57,6 +60,11 @@ def read_settings(env: Mapping[str, str] = os.environ) -> Settings:
         snapshot_max_files=_number(env, "OUTHAUL_SNAPSHOT_MAX_FILES", 2_000) or 0,
         ready_seconds=float(_number(env, "OUTHAUL_READY_SECONDS", 1200) or 0),
     )
+
+
+def _nearest(folder: Path) -> Path | None:
+    found = (place / HOME_FOLDER for place in (folder, *folder.parents))
+    return next((home for home in found if home.is_dir()), None)
 
 
 def _number(env: Mapping[str, str], name: str, default: int | None) -> int | None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from prefect import Task
+from prefect import Task, get_run_logger
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
@@ -61,3 +61,4 @@ def step(run: RunRef, name: str, note: str = "") -> Iterator[tuple[Workspace, Op
     workspace = run.opened
     with Journal(workspace.records, run.id, time.time).step(name, note) as opened:
         yield workspace, opened
+    get_run_logger().info("%s: %s", opened.state, opened.text)

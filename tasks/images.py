@@ -11,7 +11,7 @@ from outhaul.ports import BuiltEnvironment
 from tasks.context import REMOTE, RunRef, step
 
 
-@task(name="hash_environment", task_run_name="hash_environment {plan.environment_hash}", **REMOTE)
+@task(name="hash_environment", task_run_name="hash_environment {plan.environment_hash:.12}", **REMOTE)
 def hash_environment(run: RunRef, plan: Plan, strict: bool) -> str:
     """The environment's hash, which is its image's name. With `strict`, what cannot be honoured here is refused."""
     with step(run, "hash_environment", image_name(plan.environment_hash)) as (workspace, opened):
@@ -30,7 +30,7 @@ def hash_environment(run: RunRef, plan: Plan, strict: bool) -> str:
     return plan.environment_hash
 
 
-@task(name="look_up_workspace_registry", task_run_name="look_up_workspace_registry {environment}", **REMOTE)
+@task(name="look_up_workspace_registry", task_run_name="look_up_workspace_registry {environment:.12}", **REMOTE)
 def look_up_workspace_registry(run: RunRef, environment: str) -> BuiltEnvironment | None:
     """The image in the workspace registry, None when it is absent there. Asked every time: images can be deleted."""
     with step(run, "look_up_workspace_registry") as (workspace, opened):
@@ -39,7 +39,7 @@ def look_up_workspace_registry(run: RunRef, environment: str) -> BuiltEnvironmen
     return built
 
 
-@task(name="look_up_global_registry", task_run_name="look_up_global_registry {environment}", **REMOTE)
+@task(name="look_up_global_registry", task_run_name="look_up_global_registry {environment:.12}", **REMOTE)
 def look_up_global_registry(run: RunRef, environment: str) -> BuiltEnvironment | None:
     """The image in the global registry, copied to the workspace's. None when it is absent there as well."""
     with step(run, "look_up_global_registry") as (workspace, opened):
@@ -53,7 +53,7 @@ def look_up_global_registry(run: RunRef, environment: str) -> BuiltEnvironment |
     return built
 
 
-@task(name="build_image", task_run_name="build_image {plan.environment_hash}", **REMOTE)
+@task(name="build_image", task_run_name="build_image {plan.environment_hash:.12}", **REMOTE)
 def build_image(run: RunRef, plan: Plan) -> BuiltEnvironment:
     """Build the image, streaming the builder's words to the log."""
     logger = get_run_logger()
@@ -68,7 +68,7 @@ def build_image(run: RunRef, plan: Plan) -> BuiltEnvironment:
     return built
 
 
-@task(name="push_image", task_run_name="push_image {built.hash}", **REMOTE)
+@task(name="push_image", task_run_name="push_image {built.hash:.12}", **REMOTE)
 def push_image(run: RunRef, built: BuiltEnvironment) -> BuiltEnvironment:
     """Bring the image to the workspace registry, and see that it is there."""
     with step(run, "push_image") as (workspace, opened):

@@ -10,7 +10,7 @@ from outhaul.project import Overrides
 from tasks.context import REMOTE, RunRef, step
 
 
-@task(name="zip_project", task_run_name="zip_project {reference}", **REMOTE)
+@task(name="zip_project", task_run_name="zip_project {reference:.48}", **REMOTE)
 def zip_project(run: RunRef, reference: str, overrides: Overrides, kind: str) -> Plan:
     """Zip the project's files after ignore rules, and store the snapshot."""
     with step(run, "zip_project", reference) as (workspace, opened):

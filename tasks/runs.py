@@ -17,7 +17,7 @@ from outhaul.training import save_everything
 from tasks.context import ONCE, REMOTE, RunRef, step
 
 
-@task(name="look_up_earlier_run", task_run_name="look_up_earlier_run {plan.snapshot}", **REMOTE)
+@task(name="look_up_earlier_run", task_run_name="look_up_earlier_run {plan.snapshot:.12}", **REMOTE)
 def look_up_earlier_run(run: RunRef, plan: Plan) -> Run | None:
     """With `reuse`: the last run with equal snapshot, environment, arguments and declared data."""
     with step(run, "look_up_earlier_run") as (workspace, opened):
@@ -27,7 +27,7 @@ def look_up_earlier_run(run: RunRef, plan: Plan) -> Run | None:
         if earlier is None:
             opened.note("none made the same; training")
             return None
-        opened.reused(f"{earlier.name} made the same; its models serve: {', '.join(map(str, earlier.models))}")
+        opened.reused(f"run {earlier.id[:8]} made {', '.join(map(str, earlier.models))} of the same")
 
         def take_over(record: Run) -> Run:
             record.reused_from = earlier.id
@@ -67,7 +67,7 @@ def run_entry_script(run: RunRef, slot: Slot, plan: Plan, built: BuiltEnvironmen
         opened.note(f"{command} (attempt {attempt.number})")
 
 
-@task(name="save_outputs", task_run_name="save_outputs of {slot.owner}", **REMOTE)
+@task(name="save_outputs", task_run_name="save_outputs of {slot.owner:.8}", **REMOTE)
 def save_outputs(run: RunRef, slot: Slot) -> Run:
     """Save everything under ./outputs and the logs to the object store, also after a failure."""
     with step(run, "save_outputs") as (workspace, opened):

@@ -49,7 +49,8 @@ def deploy(path: Path, output: str, detach: bool, reuse: bool, strict: bool, **f
     from outhaul.cli.starting import start_project
 
     switches = {"reuse": reuse, "strict": strict}
-    start_and_follow(lambda o: start_project(o, "deploy", path, _overrides(flags), switches), output, detach)
+    sample = path / "request.json" if (path / "request.json").is_file() else None
+    start_and_follow(lambda o: start_project(o, "deploy", path, _overrides(flags), switches), output, detach, sample)
 
 
 @click.command()

@@ -6,17 +6,18 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from outhaul.cli.output import output_option, print_json, print_table, workspace
+from outhaul.cli.output import output_option, print_json, program, workspace
 from outhaul.errors import Failed, from_dict
 from outhaul.flow_folder import flow_is_alive, folder_of
 from outhaul.keys import run_record
 from outhaul.lifecycle import request_cancel
 from outhaul.ports import FlowRun
-from outhaul.report import COLUMNS, reused_everything, step_rows
+from outhaul.report import reused_everything
 from outhaul.run import Run, RunState, Step, StepState
 from outhaul.views import run_view
 from outhaul.workspace import Workspace
@@ -40,15 +41,18 @@ def follow_options(command: F) -> F:
     return output_option(detach(command))
 
 
-def start_and_follow(start: Callable[[Workspace], FlowRun], output: str, detach: bool) -> None:
-    """Start a flow run and follow it to its end."""
+def start_and_follow(
+    start: Callable[[Workspace], FlowRun], output: str, detach: bool, request: Path | None = None
+) -> None:
+    """Start a flow run and follow it to its end. `request` is a file with a scoring request, for the closing hint."""
     opened = workspace()
-    follow(opened, start(opened), output, detach)
+    follow(opened, start(opened), output, detach, request)
 
 
-def follow(opened: Workspace, started: FlowRun, output: str, detach: bool) -> None:
+def follow(opened: Workspace, started: FlowRun, output: str, detach: bool, request: Path | None = None) -> None:
     """Show the run until it has ended; raises the run's own error when it failed."""
-    click.echo(f"run {started.id}  {started.url}", err=True)
+    begun = time.monotonic()
+    click.echo(f"run {started.id}\n    {started.url}", err=True)
     if detach:
         _print_detached(started, output)
         return
@@ -57,7 +61,7 @@ def follow(opened: Workspace, started: FlowRun, output: str, detach: bool) -> No
     except KeyboardInterrupt:
         _ask(opened, started)
         return
-    _print_end(run, output)
+    _print_end(run, output, time.monotonic() - begun, request)
 
 
 class _Follower:
@@ -69,6 +73,7 @@ class _Follower:
         self._printed: set[str] = set()
         self._attempt, self._offset = 1, 0
         self._live = sys.stderr.isatty()
+        click.echo(click.style(_columns(" ", "step", "seconds", "state", "what"), bold=True), err=True)
         self._last_alive = time.monotonic()
 
     def to_its_end(self) -> Run:
@@ -116,8 +121,13 @@ class _Follower:
 
 
 def _step_line(step: Step) -> str:
-    note = " ".join(step.note.split())
-    return f"{MARKS[step.state]} {step.name:<28}{step.seconds:>8.2f} s  {note}"
+    return _columns(
+        MARKS[step.state], step.name, f"{step.seconds:.2f} s", step.state.value, " ".join(step.note.split())
+    )
+
+
+def _columns(mark: str, name: str, seconds: str, state: str, note: str) -> str:
+    return f"{mark} {name:<27}{seconds:>9}  {state:<8}{note}"
 
 
 def _dead(opened: Workspace, run_id: str, run: Run | None) -> Failed:
@@ -151,35 +161,38 @@ def _print_detached(started: FlowRun, output: str) -> None:
         click.echo(f"started; follow it with `outhaul run logs --follow {started.id}`")
 
 
-def _print_end(run: Run, output: str) -> None:
+def _print_end(run: Run, output: str, seconds: float, request: Path | None) -> None:
     if run.state is not RunState.COMPLETED:
         raise from_dict(run.error or {"code": "run-failed", "message": f"the run ended as {run.state}"})
     if output == "json":
         print_json(run_view(run, time.time()))
         return
-    print_table(COLUMNS, step_rows(run.steps), err=True)
+    steps = sum(step.seconds for step in run.steps)
+    click.echo(
+        _columns(" ", "Prefect", f"{seconds - steps:.2f} s", "", "its import and its engine"), err=True
+    )
+    click.echo(_columns(" ", "from start to end", f"{seconds:.2f} s", "", ""), err=True)
     if reused_everything(run):
         click.echo("\nnothing was rebuilt, retrained or rolled out: everything was there already", err=True)
     click.echo()
-    for line in closing_lines(run):
+    for line in closing_lines(run, program(), request):
         click.echo(line)
 
 
-def closing_lines(run: Run) -> list[str]:
+def closing_lines(run: Run, outhaul: str, request: Path | None) -> list[str]:
     """What a person wants next: where it answers, how to call it, where to look."""
     lines = [f"models        {', '.join(map(str, run.models))}"] if run.models else []
     lines += [f"metrics       {name} = {value}" for name, value in sorted(run.metrics.items())]
     if run.scoring_uri:
-        key = f"$(outhaul service get-keys {run.service} --primary)"
+        key = f"$({outhaul} service get-keys {run.service} --primary)"
         lines += [
             f"scoring URL   {run.scoring_uri}",
-            f"keys          outhaul service get-keys {run.service}",
+            f"keys          {outhaul} service get-keys {run.service}",
             'try it        curl -X POST -H "Authorization: Bearer ' + key + '" \\',
-            f"                -H 'Content-Type: application/json' -d @REQUEST.json {run.scoring_uri}",
+            f"                -H 'Content-Type: application/json' -d @{request or 'request.json'} {run.scoring_uri}",
         ]
-    lines += [f"Prefect run   {run.flow_run_url}", f"this run      outhaul run show {run.id[:8]}"]
+    lines += [f"Prefect run   {run.flow_run_url}", f"this run      {outhaul} run show {run.id[:8]}"]
     if run.service:
-        lines += [
-            f"next          outhaul service show {run.service} · outhaul service get-logs {run.service} · outhaul status"
-        ]
+        lines += [f"what next     {outhaul} service show {run.service}"]
+        lines += [f"              {outhaul} service get-logs {run.service}", f"              {outhaul} status"]
     return lines

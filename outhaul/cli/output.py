@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -32,6 +35,13 @@ def settings() -> Settings:
 def workspace() -> Workspace:
     """The workspace of this shell's settings."""
     return open_workspace(read_settings())
+
+
+def program() -> str:
+    """How this shell calls Outhaul, for hints that can be pasted."""
+    if shutil.which("outhaul"):
+        return "outhaul"
+    return os.path.relpath(Path(sys.executable).parent / "outhaul")
 
 
 def print_json(value: object) -> None:

@@ -40,7 +40,7 @@ def start_project(opened: Workspace, kind: str, path: Path, flags: Overrides, sw
         name = plan.project.service_name
         DeployerLock(opened.records).check_free(name, time.time())
         ensure_chosen_keys(opened, name, plan.project.keys)
-        parameters |= {"service": name, "replicas": flags.replicas}
+        parameters |= {"service": name, "replicas": flags.replicas or ""}
     bring_up(opened.settings)
     return starter(opened.settings).start({"deploy": "deploy/deploy", "train": "run/train"}[kind], parameters)
 
@@ -61,7 +61,7 @@ def start_rollout(
         "project": f"snapshot:{plan.snapshot}",
         "service": name,
         "models": [str(model.ref) for model in found],
-        "replicas": replicas,
+        "replicas": replicas or "",
         "overrides": _form(overrides, plan.project.name),
     }
     bring_up(opened.settings)
@@ -85,7 +85,7 @@ def start_update(opened: Workspace, name: str, models: list[str], replicas: str 
         "project": f"snapshot:{live[0].snapshot}",
         "service": name,
         "models": models or [str(ref) for ref in live[0].models],
-        "replicas": replicas or earlier.get("replicas"),
+        "replicas": replicas or earlier.get("replicas") or "",
         "overrides": earlier.get("overrides"),
     }
     bring_up(opened.settings)
