@@ -50,8 +50,8 @@ class ClusterFolder:
 
     def mark(self, name: str) -> tuple[state_files.Mark | None, state_files.Mark | None]:
         """Changes when the deployment does."""
-        folder = self.deployments / name
-        return state_files.mark(folder / "template.json"), state_files.mark(folder / "wanted.json")
+        folder = f"{self.deployments}/{name}"  # no Path: asked for many times a second
+        return state_files.mark(f"{folder}/template.json"), state_files.mark(f"{folder}/wanted.json")
 
     def names(self) -> list[str]:
         return state_files.names(self.deployments, suffix="")

@@ -45,10 +45,10 @@ def read(path: Path, kind: type[T]) -> T | None:
     return msgspec.json.decode(data, type=kind)
 
 
-def mark(path: Path) -> Mark | None:
+def mark(path: str | Path) -> Mark | None:
     """Changes with each `write`; None when there is no such file."""
     try:
-        found = path.stat()
+        found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size
@@ -78,10 +78,10 @@ class CachedFolder(Generic[T]):
         return {name: value for name, (_, value) in self._known.items()}
 
     def _entry(self, name: str) -> tuple[Mark, T] | None:
-        path = self._folder / f"{name}.json"
+        path = f"{self._folder}/{name}.json"  # a Path for each look would cost more than the look
         now = mark(path)
         before = self._known.get(name)
         if now is None or (before and before[0] == now):
             return before if now else None
-        value = read(path, self._kind)
+        value = read(Path(path), self._kind)
         return (now, value) if value is not None else None

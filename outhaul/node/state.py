@@ -6,6 +6,7 @@ Records are written before and after each step, so that a node that was killed f
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 
 import msgspec
 
@@ -92,14 +93,15 @@ class Wanted(msgspec.Struct, kw_only=True, frozen=True):
     idle_first: list[str] = []
 
 
-class Deployment(msgspec.Struct, kw_only=True, frozen=True):
+class Deployment(msgspec.Struct, kw_only=True, frozen=True, dict=True):
     """A deployment as its files say."""
 
     template: ReplicaTemplate
     wanted: Wanted
 
-    @property
+    @cached_property
     def digest(self) -> str:
+        """Tells templates apart; asked for many times a second."""
         return digest(self.template)
 
 
