@@ -12,12 +12,55 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import uv
+
 from outhaul.adapters.bundle import serve_command
+
+SCRIPT = """
+import json, os, sys, threading, time
+in_flight, most, seen, lock = 0, 0, [], threading.Lock()
+print("imported", end="")
+
+def init():
+    global init_thread
+    init_thread = threading.current_thread()
+
+def run(data, request_headers):
+    global in_flight, most
+    with lock:
+        in_flight += 1
+        most = max(most, in_flight)
+    try:
+        asked = json.loads(data)
+        seen.append(asked.get("n"))
+        time.sleep(asked.get("sleep", 0))
+        if asked.get("raise"):
+            raise ValueError("the secret detail")
+        if asked.get("exit"):
+            sys.exit(9)
+        if asked.get("big"):
+            return "x" * asked["big"]
+        if "size" in asked:
+            return len(asked["size"])
+        if asked.get("bytes"):
+            return b"\\x00\\x01"
+        if asked.get("unencodable"):
+            return object()
+        facts = {
+            "most": most, "seen": seen, "main": threading.current_thread() is threading.main_thread(),
+            "init_here": threading.current_thread() is init_thread, "path": sys.path[0], "cwd": os.getcwd(),
+            "model_dir": os.environ["AZUREML_MODEL_DIR"], "agent": request_headers.get("X-Agent"),
+        }
+        return facts if asked.get("facts") else asked
+    finally:
+        with lock:
+            in_flight -= 1
+"""
 
 
 def find_python(minor: str) -> Path | None:
@@ -27,6 +70,11 @@ def find_python(minor: str) -> Path | None:
         if candidate and subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:
             return Path(candidate)
     return None
+
+
+def make_environment(folder: Path, python: Path) -> Path:
+    subprocess.run([uv.find_uv_bin(), "venv", "-q", "--python", str(python), str(folder / "env")], check=True)
+    return folder / "env/bin/python"
 
 
 @dataclass
@@ -118,6 +166,12 @@ def wait_until(reached: Any, what: object, seconds: float = 15) -> None:
         time.sleep(0.02)
 
 
+def waiting(server: ScoringProcess) -> int:
+    """Requests at the replica, in run() or queued."""
+    load = server.health("/status").json
+    return int(load["busy"] + load["queued"])
+
+
 class Burst:
     """Several requests at once, each from a thread of its own; `replies` holds what came back, in order of asking."""
 
@@ -138,3 +192,7 @@ class Burst:
             thread.join(30)
         assert None not in self.replies, "a request got no answer"
         return [reply for reply in self.replies if reply is not None]
+
+
+Start = Callable[..., ScoringProcess]
+"""The fixture `start`: begins a server with a script and settings, which ends with the test."""
