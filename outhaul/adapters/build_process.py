@@ -99,7 +99,7 @@ def _started(argv: Sequence[str], settings: BuildSettings, held: int) -> Iterato
         popen = subprocess.Popen(
             list(argv),
             cwd="/",
-            # Byte code is made now: an entry does not change after its marker, and replicas start faster.
+            # Byte code is made now: an entry does not change after its marker. It makes the build longer.
             env={"UV_COMPILE_BYTECODE": "1", **env, "NO_COLOR": "1", "UV_NO_PROGRESS": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

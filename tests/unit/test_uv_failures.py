@@ -1,4 +1,8 @@
-"""What uv printed in each case of failure (copied from its output) → the error."""
+"""What uv says in each case of failure → the error.
+
+UNSATISFIABLE, OFFLINE, REFUSED, UNTRUSTED and UNAUTHORIZED are output of uv 0.13.9 with names and line ends changed.
+The others are written after its style and that of older versions, and were not seen from a real uv.
+"""
 
 from __future__ import annotations
 
