@@ -12,13 +12,9 @@ from pathlib import Path
 
 from outhaul.archive_entries import ArchiveEntry, check_entries, refused_entry
 from outhaul.errors import Conflict, Failed, NotFound, Refused
-from outhaul.snapshot_limits import Limits
+from outhaul.snapshot_limits import UNPACK_LIMITS, Limits
 
 _BLOCK = 1 << 20
-
-
-UNPACK_LIMITS = Limits(bytes=50_000_000_000, files=1_000_000)
-"""A snapshot was held to the project's own limits when it was taken; this only keeps a forged zip from the disk."""
 
 
 def unzip(zip_path: Path, target: Path, *, limits: Limits = UNPACK_LIMITS) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from outhaul.adapters.prefect_registration import register
@@ -27,6 +29,15 @@ def bring_up(settings: Settings) -> list[ProcessStatus]:
     api_url = prefect_api_url(settings)
     register(home, api_url)
     return up(home, [*router, *server, _worker(home, api_url)], patience=PATIENCE_SECONDS)
+
+
+def tend_runs(settings: Settings, unfinished: Iterable[str]) -> None:
+    """Settle the flow runs that died with the machine, and watch those that live on."""
+    from outhaul.adapters.prefect_starter import PrefectStarter
+
+    starter = PrefectStarter(settings.home, prefect_api_url(settings))
+    for run in unfinished:
+        starter.tend(run)
 
 
 def ensure_router(settings: Settings) -> bool:

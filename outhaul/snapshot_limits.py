@@ -19,6 +19,10 @@ class Limits:
     files: int = 2_000
 
 
+UNPACK_LIMITS = Limits(bytes=50_000_000_000, files=1_000_000)
+"""A snapshot was held to the project's own limits when it was taken; this only keeps a forged zip from the disk."""
+
+
 def check_limits(sizes: Mapping[str, int], limits: Limits) -> None:
     """Refuse a project whose files (path → bytes) are too many or too large; the error lists the biggest offenders."""
     total = sum(sizes.values())

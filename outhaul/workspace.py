@@ -32,6 +32,7 @@ def open_workspace(settings: Settings) -> Workspace:
     from outhaul.adapters.process_cluster import ProcessCluster
     from outhaul.adapters.process_compute import ProcessCompute
     from outhaul.adapters.uv_builder import UvBuilder
+    from outhaul.snapshot_limits import UNPACK_LIMITS
 
     home = settings.home
     store = FolderStore(home.store)
@@ -44,6 +45,6 @@ def open_workspace(settings: Settings) -> Workspace:
         environments=environments,
         global_environments=FolderEnvironmentStore(settings.global_environments, "global"),
         builder=UvBuilder(environments),
-        compute=ProcessCompute(home, settings.slots, settings.slot_wait_seconds),
+        compute=ProcessCompute(home, settings.slots, settings.slot_wait_seconds, limits=UNPACK_LIMITS),
         cluster=ProcessCluster(home),
     )

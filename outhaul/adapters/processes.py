@@ -163,10 +163,18 @@ def memory_bytes(process: ProcessId) -> int:
 def _tree_memory(pid: int) -> int:
     try:
         pages = int((_PROC / str(pid) / "statm").read_text().split()[1])
-        children = (_PROC / str(pid) / "task" / str(pid) / "children").read_text().split()
+        # Children belong to the thread that made them, so every thread is asked.
+        children = [child for thread in (_PROC / str(pid) / "task").iterdir() for child in _children_of(thread)]
     except _GONE:
         return 0
-    return pages * os.sysconf("SC_PAGE_SIZE") + sum(_tree_memory(int(child)) for child in children)
+    return pages * os.sysconf("SC_PAGE_SIZE") + sum(_tree_memory(child) for child in children)
+
+
+def _children_of(thread: Path) -> list[int]:
+    try:
+        return [int(child) for child in (thread / "children").read_text().split()]
+    except _GONE:
+        return []
 
 
 def _own_processes() -> Iterator[ProcessId]:
