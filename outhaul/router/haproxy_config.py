@@ -96,10 +96,11 @@ def _frontend(config: RouterConfig) -> str:
     return f"""\
 frontend scoring from base
   bind {config.public}
-  acl long_id req.fhdr(x-request-id) -m len {replies.MOST_ID_LENGTH + 1}:
-  http-request return {replies.LONG_ID.arguments()} if long_id
-  http-request set-header x-request-id %[uuid()] unless {{ req.fhdr(x-request-id) -m found }}
   http-request set-var(txn.id) req.fhdr(x-request-id)
+  http-request return {replies.LONG_ID.arguments()} if {{ var(txn.id) -m len {replies.MOST_ID_LENGTH + 1}: }}
+  acl has_id var(txn.id) -m found
+  http-request add-header x-request-id %[uuid()] unless has_id
+  http-request set-var(txn.id) req.fhdr(x-request-id) unless has_id
   http-after-response set-header x-request-id %[var(txn.id)] if {{ var(txn.id) -m found }}
 
   http-request set-var(txn.endpoint) path,field(6,/,0)
@@ -111,16 +112,16 @@ frontend scoring from base
   http-request return {replies.UNKNOWN_SERVICE.arguments()} unless {{ var(txn.deployment) -m found }}
   http-request return {replies.METHOD.arguments()} unless {{ method GET POST OPTIONS }}
 
-  # Fails closed: a service whose mode is unknown is not open, and without a matching hash there is no way in.
-  acl open var(txn.service),map_str(maps/auth.map,unknown) -m str none
-  http-request set-var(txn.key) http_auth_bearer,sha2(256),hex,lower unless open
-  http-request set-var(txn.key) var(txn.service),concat(:,txn.key) unless open
-  acl known_key var(txn.key),map_str(maps/keys.map) -m found
-  http-request return {replies.UNAUTHORIZED.arguments()} unless open or known_key
+  # Fails closed: without a matching hash there is no way in, but for a service that is known to be open.
+  http-request set-var(txn.hash) http_auth_bearer,sha2(256),hex
+  http-request set-var(txn.key) var(txn.service),concat(:,txn.hash),map_str(maps/keys.map)
+  acl known_key var(txn.key) -m found
+  acl open var(txn.service),map_str(maps/auth.map) -m str none
+  http-request return {replies.UNAUTHORIZED.arguments()} unless known_key or open
   # A key is for the router: it must not reach a replica's logs.
-  http-request del-header authorization unless open
+  http-request del-header authorization if known_key
 
-  http-request return {replies.TOO_LARGE.arguments()} if {{ req.hdr_val(content-length) gt {replies.MOST_BODY_BYTES} }}
+  http-request return {replies.TOO_LARGE.arguments()} if {{ req.body_size gt {replies.MOST_BODY_BYTES} }}
   # A slow client waits here, not in a replica's place.
   http-request wait-for-body time 10s if METH_POST
   http-request set-path /%[var(txn.endpoint)]

@@ -96,7 +96,8 @@ def service_maps(present: Services) -> Maps:
         spec = leading_spec(service)
         maps["auth"][service.name] = auth_mode(spec)
         if spec.auth_enabled:
-            maps["keys"].update({f"{service.name}:{key_hash}": "1" for key_hash in service.key_hashes})
+            # Upper case, as HAProxy's `hex` writes it.
+            maps["keys"].update({f"{service.name}:{key_hash.upper()}": "1" for key_hash in service.key_hashes})
         for version in service.versions:
             maps["timeouts"][replica_deployment(service.name, version.number)] = str(version.spec.scoring_timeout_ms)
         live = [(replica_deployment(service.name, v.number), v.weight) for v in service.live]

@@ -25,6 +25,7 @@ from outhaul.home import Home
 from outhaul.records import Records
 from outhaul.replica import Replica, ReplicaState
 from outhaul.router.agent import Agent, Clocks
+from outhaul.router.routes import plan
 from outhaul.router.sources import ServiceSource
 from outhaul.service import AutoScaler, Score, Service, ServiceSpec, Version, replica_deployment
 from tests.fakes import FakeCluster, FakeObjectStore
@@ -173,15 +174,12 @@ class Stage:
 
     def settle(self) -> None:
         """Until the agent has nothing left to change."""
-        ready = {r.id for r in self.cluster.seen.values() if r.state is ReplicaState.READY}
 
         def settled() -> bool:
-            view = self.agent.plane.observe()
-            serving = {s.replica for servers in view.slots.values() for s in servers.values() if not s.draining}
-            return serving == ready
+            services = list(self.records.list("services/", Service))
+            return not plan(services, self.cluster.replicas(), self.agent.plane.observe())
 
-        until(settled, "servers are as the cluster says")
-        time.sleep(4 * self.tick_seconds)
+        until(settled, "the data plane is as store and cluster say")
 
     def score(self, query: str = "", name: str = "digits", key: str = KEYS[0], **more: Any) -> httpx.Response:
         headers = {"authorization": f"Bearer {key}", **more.pop("headers", {})}

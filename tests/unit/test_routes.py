@@ -90,7 +90,7 @@ def test_a_new_service_gets_its_servers_before_the_map_that_leads_to_them():
 def test_what_is_right_needs_no_change():
     view = settled([service()], [replica()])
     assert view.maps["services"] == {"digits": "digits-1"}
-    assert view.maps["keys"] == {"digits:hash-1": "1", "digits:hash-2": "1"}
+    assert view.maps["keys"] == {"digits:HASH-1": "1", "digits:HASH-2": "1"}
     assert view.slots["wait_500_000"]["digits-1-a"] == Server("digits-1-a", "127.0.0.1:41001", 1)
 
 
@@ -186,7 +186,7 @@ def test_only_a_service_with_keys_has_hashes_and_only_one_with_nothing_is_open()
     services = [service("open", auth_enabled=False), service("token", auth_enabled=False, token_auth_enabled=True)]
     maps = settled([*services, service("keyed")], []).maps
     assert maps["auth"] == {"open": "none", "token": "token", "keyed": "key"}
-    assert set(maps["keys"]) == {"keyed:hash-1", "keyed:hash-2"}
+    assert set(maps["keys"]) == {"keyed:HASH-1", "keyed:HASH-2"}
 
 
 def test_the_mode_of_authentication_is_closed_unless_both_are_off():
