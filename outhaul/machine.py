@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -15,19 +16,28 @@ from outhaul.node.state import KeptProcess
 from outhaul.router.processes import router_processes
 from outhaul.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 PATIENCE_SECONDS = 180.0
 """How long the Prefect server may take: half a minute on a slow machine, more while others build."""
 
 
-def bring_up(settings: Settings) -> list[ProcessStatus]:
-    """Start what does not run, and wait until all of it is ready. Doing it again changes nothing."""
+def bring_up(settings: Settings, say: Callable[[str], None]) -> list[ProcessStatus]:
+    """Start what does not run, and wait until all of it is ready. Doing it again changes nothing.
+
+    `say` hears, for people, of what takes long.
+    """
     home = settings.home
     router = router_processes(home, pick_port(home, "router", settings.router_port))
     server = _server(settings)
     home.prefect.mkdir(parents=True, exist_ok=True)
+    ready = _ready(settings)
+    if missing := [process.name for process in [*router, *server] if process.name not in ready]:
+        say(f"starting {', '.join(missing)} (the Prefect server takes up to a minute)")
     up(home, [*router, *server, *_known_worker(home)], patience=PATIENCE_SECONDS)
     api_url = prefect_api_url(settings)
-    register(home, api_url)
+    if register(home, api_url):
+        say(f"registered the flows with Prefect at {api_url.removesuffix('/api')}")
     return up(home, [*router, *server, _worker(home, api_url)], patience=PATIENCE_SECONDS)
 
 
@@ -42,11 +52,14 @@ def tend_runs(settings: Settings, unfinished: Iterable[str]) -> None:
 
 def ensure_router(settings: Settings) -> bool:
     """Bring the router up when it does not serve. Returns whether it had to."""
-    ready = {process.name for process in status(settings.home) if process.state == "ready"}
-    if {"haproxy", "router-agent"} <= ready:
+    if {"haproxy", "router-agent"} <= _ready(settings):
         return False
-    bring_up(settings)
+    bring_up(settings, logger.info)
     return True
+
+
+def _ready(settings: Settings) -> set[str]:
+    return {process.name for process in status(settings.home) if process.state == "ready"}
 
 
 def bring_down(settings: Settings) -> None:

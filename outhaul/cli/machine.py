@@ -16,9 +16,14 @@ from outhaul.node.control import ProcessStatus
 @output_option
 def up(output: str) -> None:
     """Bring everything up: router, Prefect server and worker, and the replicas of all services."""
-    click.echo("bringing everything up …", err=True)
-    given = settings()
-    _print(machine.bring_up(given), output)
+    from outhaul.cli.starting import say
+    from outhaul.runs import list_runs
+
+    opened = workspace()
+    given = opened.settings
+    processes = machine.bring_up(given, say)
+    machine.tend_runs(given, [run.id for run in list_runs(opened) if not run.state.final])
+    _print(processes, output)
     click.echo(f"Prefect  {machine.prefect_api_url(given).removesuffix('/api')}", err=True)
 
 

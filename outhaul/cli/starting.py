@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import click
+
 from outhaul.deployer_lock import DeployerLock
 from outhaul.errors import NotFound
 from outhaul.keys import run_record
@@ -19,6 +21,11 @@ from outhaul.run import Run
 from outhaul.service_keys import ensure_keys
 from outhaul.settings import Settings
 from outhaul.workspace import Workspace
+
+
+def say(text: str) -> None:
+    """What takes long, for the person who waits."""
+    click.echo(f"… {text}", err=True)
 
 
 def starter(settings: Settings) -> FlowStarter:
@@ -41,7 +48,7 @@ def start_project(opened: Workspace, kind: str, path: Path, flags: Overrides, sw
         DeployerLock(opened.records).check_free(name, time.time())
         ensure_chosen_keys(opened, name, plan.project.keys)
         parameters |= {"service": name, "replicas": flags.replicas or ""}
-    bring_up(opened.settings)
+    bring_up(opened.settings, say)
     return starter(opened.settings).start({"deploy": "deploy/deploy", "train": "run/train"}[kind], parameters)
 
 
@@ -64,7 +71,7 @@ def start_rollout(
         "replicas": replicas or "",
         "overrides": _form(overrides, plan.project.name),
     }
-    bring_up(opened.settings)
+    bring_up(opened.settings, say)
     return starter(opened.settings).start("rollout/rollout", parameters)
 
 
@@ -88,7 +95,7 @@ def start_update(opened: Workspace, name: str, models: list[str], replicas: str 
         "replicas": replicas or earlier.get("replicas") or "",
         "overrides": earlier.get("overrides"),
     }
-    bring_up(opened.settings)
+    bring_up(opened.settings, say)
     return starter(opened.settings).start("rollout/rollout", parameters)
 
 
