@@ -234,25 +234,6 @@ class SecretStore(Protocol):
 
 
 @dataclass(frozen=True)
-class ServerStats:
-    """One replica as the data plane counts it."""
-
-    replica: str
-    busy: int
-    sessions_total: int
-    draining: bool
-
-
-@dataclass(frozen=True)
-class BackendStats:
-    """One deployment as the data plane counts it."""
-
-    deployment: str
-    queued: int
-    servers: Sequence[ServerStats]
-
-
-@dataclass(frozen=True)
 class FlowRun:
     """A Prefect flow run as the command line sees it."""
 
