@@ -1,10 +1,11 @@
-"""Makes a Prefect server know Outhaul: work pool, deployments, limits, and the automation that finds dead flow runs."""
+"""Makes a Prefect server know Outhaul: work pool, deployments, blocks, and the automation that finds dead flow runs."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,6 @@ from outhaul.adapters.prefect_server import HEARTBEAT_SECONDS, POOL, client_sett
 from outhaul.errors import Failed
 from outhaul.home import Home
 
-GLOBAL_LIMITS = {"outhaul-environment-builds": 2}
-"""Name → how many flow runs may be inside at once, over all machines that use the server."""
 ZOMBIES = "outhaul: crash flow runs that fell silent"
 SILENT_SECONDS = 4 * HEARTBEAT_SECONDS
 REGISTER_SECONDS = 180.0
@@ -32,7 +31,7 @@ class Registered(msgspec.Struct, kw_only=True):
 
 
 def register(home: Home, api_url: str, folder: Path | None = None) -> bool:
-    """Register pool, deployments, limits and automation of `folder` (default: the installation's own flows).
+    """Register pool, deployments, blocks and automation of `folder` (default: the installation's own flows).
 
     Idempotent, and skipped when this very code is registered on this server already. Returns whether anything was
     done. Failed with Prefect's words when it refuses a deployment; Unreachable.
@@ -43,9 +42,11 @@ def register(home: Home, api_url: str, folder: Path | None = None) -> bool:
         if _still_registered(api, home, key):
             return False
         _make_pool(api)
-        _make_limits(api)
         _make_automation(api)
-        _deploy_all(home, api_url, folder)
+        # Prefect's own commands read prefect.yaml and the blocks: an operator can run the very same.
+        _prefect_command(home, api_url, folder, "deploy", "--all")
+        for block in sorted((folder / "blocks").glob("[a-z]*.py")):
+            _prefect_command(home, api_url, folder, "block", "register", "--file", str(block))
         _remember(home, Registered(key=key, deployments=_deployments_of_pool(api)))
     return True
 
@@ -94,12 +95,6 @@ def _make_pool(api: PrefectApi) -> None:
     api.call("POST", "/work_pools/", pool)
 
 
-def _make_limits(api: PrefectApi) -> None:
-    for name, limit in GLOBAL_LIMITS.items():
-        if api.find(f"/v2/concurrency_limits/{name}") is None:
-            api.call("POST", "/v2/concurrency_limits/", {"name": name, "limit": limit})
-
-
 def _make_automation(api: PrefectApi) -> None:
     named = {"automations": {"name": {"any_": [ZOMBIES]}}}
     if not api.call("POST", "/automations/filter", named):
@@ -123,23 +118,22 @@ def zombie_automation() -> dict[str, Any]:
     return {"name": ZOMBIES, "description": message, "enabled": True, "trigger": trigger, "actions": [crash]}
 
 
-def _deploy_all(home: Home, api_url: str, folder: Path) -> None:
-    """Prefect's own command reads prefect.yaml: an operator can run the very same."""
-    env_vars = {**os.environ, **client_settings(home, api_url, folder)}
-    argv = [*prefect(home), "--no-prompt", "deploy", "--all"]
+def _prefect_command(home: Home, api_url: str, folder: Path, *arguments: str) -> None:
+    env_vars = {**os.environ, **client_settings(home, api_url, folder), "PYTHONPATH": str(folder)}
+    argv = [*prefect(home), "--no-prompt", *arguments]
     try:
         done = subprocess.run(argv, cwd=folder, env=env_vars, capture_output=True, text=True, timeout=REGISTER_SECONDS)
     except subprocess.TimeoutExpired as error:
-        raise _not_registered(f"no end after {REGISTER_SECONDS:g} s") from error
+        raise _not_registered(arguments, f"no end after {REGISTER_SECONDS:g} s") from error
     if done.returncode != 0:
-        raise _not_registered((done.stdout + done.stderr)[-3000:].strip())
+        raise _not_registered(arguments, (done.stdout + done.stderr)[-3000:].strip())
 
 
-def _not_registered(found: str) -> Failed:
+def _not_registered(arguments: Sequence[str], found: str) -> Failed:
     return Failed(
         "deployments-not-registered",
-        "Prefect did not take Outhaul's deployments",
+        "Prefect did not take Outhaul's deployments and blocks",
         found=found,
-        expected="prefect --no-prompt deploy --all to succeed",
+        expected=f"`prefect {' '.join(arguments)}` to succeed",
         remedy="read what Prefect says above; outhaul up tries again",
     )
