@@ -16,6 +16,7 @@ import pytest
 
 from outhaul.adapters.prefect_server import own_api_url, server_process
 from outhaul.home import Home
+from tests.flows.machine import Machine
 
 SERVER_SECONDS = 180.0
 TEST_SECONDS = 300.0
@@ -102,3 +103,23 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory, bytecode: Path) -> Ite
 def home(tmp_path: Path, bytecode: Path) -> Home:
     """An empty home."""
     return new_home(tmp_path / "home", bytecode)
+
+
+@pytest.fixture(scope="module")
+def machine(prefect_api: str, tmp_path_factory: pytest.TempPathFactory, bytecode: Path) -> Iterator[Machine]:
+    """A home that is up, on the shared server. One per module: a worker of another one would take its flow runs."""
+    root = tmp_path_factory.mktemp("machine")
+    machine = Machine(
+        new_home(root / "home", bytecode),
+        {
+            "OUTHAUL_HOME": str(root / "home"),
+            "OUTHAUL_GLOBAL_ENVIRONMENTS": str(root / "global"),
+            "OUTHAUL_SLOTS": "8",
+            "PREFECT_API_URL": prefect_api,
+        },
+    )
+    try:
+        machine.ok("up")
+        yield machine
+    finally:
+        machine.ok("down")
