@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import time
 from collections.abc import Callable
 
@@ -90,6 +89,8 @@ def _probe(home: Home, name: str, key: str | None) -> Answer:
 
 
 def _ask(home: Home, method: str, path: str, body: bytes | None, key: str | None) -> Answer:
+    import http.client  # slow to import, and most commands that import this module send no request
+
     port = known_port(home, "router")
     if port is None:
         raise Unreachable("router-down", "the router does not run", remedy="start it with `outhaul up`")

@@ -7,15 +7,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from outhaul.errors import Failed, OuthaulError
 from outhaul.keys import run_record
-from outhaul.planning import Plan
 from outhaul.run import Run, RunState
 from outhaul.times import iso, unix
 from outhaul.training import save_everything, save_logs
 from outhaul.workspace import Workspace
+
+if TYPE_CHECKING:
+    from outhaul.planning import Plan  # slow to import, and the command line's start would pay for it
 
 logger = logging.getLogger(__name__)
 

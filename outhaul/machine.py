@@ -11,7 +11,7 @@ from outhaul.adapters.prefect_registration import register
 from outhaul.adapters.prefect_server import own_api_url, server_process, worker_process
 from outhaul.home import Home
 from outhaul.node.control import ProcessStatus, down, status, up
-from outhaul.node.local_ports import known_port, pick_port
+from outhaul.node.local_ports import check_port, known_port, pick_port
 from outhaul.node.state import KeptProcess
 from outhaul.router.processes import router_processes
 from outhaul.settings import Settings
@@ -28,6 +28,7 @@ def bring_up(settings: Settings, say: Callable[[str], None]) -> list[ProcessStat
     `say` hears, for people, of what takes long.
     """
     home = settings.home
+    check_ports(settings)
     router = router_processes(home, pick_port(home, "router", settings.router_port))
     server = _server(settings)
     home.prefect.mkdir(parents=True, exist_ok=True)
@@ -39,6 +40,16 @@ def bring_up(settings: Settings, say: Callable[[str], None]) -> list[ProcessStat
     if register(home, api_url):
         say(f"registered the flows with Prefect at {api_url.removesuffix('/api')}")
     return up(home, [*router, *server, _worker(home, api_url)], patience=PATIENCE_SECONDS)
+
+
+def check_ports(settings: Settings) -> None:
+    """Refused when another program listens where the router or the Prefect server would. Changes nothing."""
+    wanted = {"router": settings.router_port}
+    if not _given(settings):
+        wanted["prefect"] = settings.prefect_port
+    for name, setting in wanted.items():
+        if port := setting or known_port(settings.home, name):
+            check_port(settings.home, name, port)
 
 
 def tend_runs(settings: Settings, unfinished: Iterable[str]) -> None:

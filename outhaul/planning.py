@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,15 +37,23 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
-def plan_run(workspace: Workspace, reference: str, overrides: Overrides, kind: str) -> Plan:
+def plan_run(
+    workspace: Workspace,
+    reference: str,
+    overrides: Overrides,
+    kind: str,
+    agree: Callable[[Project], None] = lambda project: None,
+) -> Plan:
     """Read and check the project, take its snapshot, and store that. Refused before anything is changed.
 
-    `kind` is `deploy`, `train` (no score script needed) or `serve` (no entry script needed).
+    `kind` is `deploy`, `train` (no score script needed) or `serve` (no entry script needed). `agree` may raise what
+    else speaks against this project, before its snapshot is stored.
     """
     folder = fetch_project(workspace, reference)
     try:
         project = load_project(folder, overrides)
         check_project(project, folder, kind)
+        agree(project)
         environment = environment_of(project, folder)
         snapshot = store_snapshot(workspace, folder)
         commit, dirty = git_state(folder)

@@ -49,6 +49,8 @@ def install_conda(definition: dict[str, Any], prefix: Path, settings: BuildSetti
 
     Refused without py-rattler or for a broken spec; Failed with the solver's reason; Unreachable for the network.
     """
+    import asyncio  # slow to import, and the command line's start would pay for it
+
     _require()
     specs = [spec for spec in definition["dependencies"] if isinstance(spec, str)]
     if not any(re.match(r"([^:]+::)?python\b(?!-)", spec) for spec in specs):
@@ -64,6 +66,8 @@ def install_conda(definition: dict[str, Any], prefix: Path, settings: BuildSetti
 
 def install_same(source: Path, prefix: Path, settings: BuildSettings) -> None:
     """Install exactly the conda packages of one environment into another folder."""
+    import asyncio
+
     _require()
     from rattler import PrefixRecord
 
@@ -130,6 +134,8 @@ async def _install(records: list[Any], prefix: Path) -> None:
 
 
 async def _limited(work: Awaitable[Any], seconds: float) -> Any:
+    import asyncio
+
     return await asyncio.wait_for(work, seconds)
 
 

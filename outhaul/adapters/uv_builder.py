@@ -6,7 +6,6 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +161,8 @@ def _built(environment: Environment, parts: Parts, build: _Build) -> Entry:
 
 def _installed(prefix: Path) -> dict[str, str]:
     """Name → version of the Python packages that uv installed."""
+    from importlib.metadata import distributions  # slow to import, and only a build needs it
+
     sites = [str(path) for path in (prefix / "lib").glob("python*/site-packages")]
     ours = [found for found in distributions(path=sites) if (found.read_text("INSTALLER") or "").strip() != "conda"]
     return dict(sorted((found.metadata["Name"], found.version) for found in ours))

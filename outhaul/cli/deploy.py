@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from outhaul.cli.following import follow_options, start_and_follow
+from outhaul.cli.options import follow_options
 from outhaul.project import Overrides
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -46,6 +46,7 @@ PATH = click.argument("path", type=click.Path(path_type=Path), default=".")
 @follow_options
 def deploy(path: Path, output: str, detach: bool, reuse: bool, strict: bool, **flags: str | None) -> None:
     """Train the model of the project folder PATH in its own environment, and serve it."""
+    from outhaul.cli.following import start_and_follow
     from outhaul.cli.starting import start_project
 
     switches = {"reuse": reuse, "strict": strict}
@@ -59,6 +60,7 @@ def deploy(path: Path, output: str, detach: bool, reuse: bool, strict: bool, **f
 @follow_options
 def train(path: Path, output: str, detach: bool, reuse: bool, strict: bool, **flags: str | None) -> None:
     """Run the entry script of the project folder PATH, save its outputs and register its models."""
+    from outhaul.cli.following import start_and_follow
     from outhaul.cli.starting import start_project
 
     switches = {"reuse": reuse, "strict": strict}

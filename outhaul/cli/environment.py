@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from outhaul.cli.output import output_option, print_json, print_list, print_show, workspace
+from outhaul.cli.options import output_option
+from outhaul.cli.output import print_json, print_list, print_show, workspace
 from outhaul.environment import canonical, environment_hash, image_name
 from outhaul.errors import NotFound
 from outhaul.project import Overrides

@@ -7,11 +7,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-from outhaul.cli.output import output_option, print_json, program, workspace
+from outhaul.cli.output import print_json, program, workspace
 from outhaul.errors import Failed, from_dict
 from outhaul.flow_folder import flow_is_alive, folder_of
 from outhaul.keys import run_record
@@ -32,14 +31,6 @@ MARKS = {
     StepState.FAILED: click.style("✗", fg="red"),
 }
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def follow_options(command: F) -> F:
-    """The options of every command that starts a flow."""
-    detach = click.option("--detach", is_flag=True, help="Do not wait for the end; follow with `outhaul run logs -f`.")
-    return output_option(detach(command))
-
 
 def start_and_follow(
     start: Callable[[Workspace], FlowRun], output: str, detach: bool, request: Path | None = None
@@ -49,15 +40,25 @@ def start_and_follow(
     follow(opened, start(opened), output, detach, request)
 
 
-def follow(opened: Workspace, started: FlowRun, output: str, detach: bool, request: Path | None = None) -> None:
-    """Show the run until it has ended; raises the run's own error when it failed."""
+def follow(
+    opened: Workspace,
+    started: FlowRun,
+    output: str,
+    detach: bool,
+    request: Path | None = None,
+    before: Run | None = None,
+) -> None:
+    """Show the run until it has ended; raises the run's own error when it failed.
+
+    `before` is the run as it was when its flow was started again: an end that it tells of is not the one to wait for.
+    """
     begun = time.monotonic()
     click.echo(f"run {started.id}\n    {started.url}", err=True)
     if detach:
         _print_detached(started, output)
         return
     try:
-        run = _Follower(opened, started.id).to_its_end()
+        run = _Follower(opened, started.id, before.ended_at if before else None).to_its_end()
     except KeyboardInterrupt:
         _ask(opened, started)
         return
@@ -67,9 +68,10 @@ def follow(opened: Workspace, started: FlowRun, output: str, detach: bool, reque
 class _Follower:
     """Prints what is new each time the record is read."""
 
-    def __init__(self, opened: Workspace, run_id: str) -> None:
+    def __init__(self, opened: Workspace, run_id: str, earlier_end: str | None) -> None:
         self._opened = opened
         self._run_id = run_id
+        self._earlier_end = earlier_end
         self._printed: set[str] = set()
         self._attempt, self._offset = 1, 0
         self._live = sys.stderr.isatty()
@@ -79,7 +81,7 @@ class _Follower:
     def to_its_end(self) -> Run:
         while True:
             run = self._opened.records.find(run_record(self._run_id), Run)
-            if run is not None:
+            if run is not None and not (run.state.final and run.ended_at == self._earlier_end):
                 self._print_new(run)
                 if run.state.final:
                     return run
@@ -168,9 +170,7 @@ def _print_end(run: Run, output: str, seconds: float, request: Path | None) -> N
         print_json(run_view(run, time.time()))
         return
     steps = sum(step.seconds for step in run.steps)
-    click.echo(
-        _columns(" ", "Prefect", f"{seconds - steps:.2f} s", "", "its import and its engine"), err=True
-    )
+    click.echo(_columns(" ", "Prefect", f"{seconds - steps:.2f} s", "", "its import and its engine"), err=True)
     click.echo(_columns(" ", "from start to end", f"{seconds:.2f} s", "", ""), err=True)
     if reused_everything(run):
         click.echo("\nnothing was rebuilt, retrained or rolled out: everything was there already", err=True)

@@ -8,7 +8,8 @@ from datetime import datetime
 import click
 
 from outhaul import machine
-from outhaul.cli.output import output_option, print_json, print_list, settings, workspace
+from outhaul.cli.options import output_option
+from outhaul.cli.output import print_json, print_list, settings, workspace
 from outhaul.node.control import ProcessStatus
 
 

@@ -6,25 +6,14 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from outhaul.settings import Settings, read_settings
 from outhaul.workspace import Workspace, open_workspace
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-output_option = click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Form of the answer on stdout.",
-)
 
 
 def settings() -> Settings:

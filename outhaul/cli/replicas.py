@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from outhaul.autoscaler import replicas_needed as needed
-from outhaul.cli.output import output_option, print_json
+from outhaul.cli.options import output_option
+from outhaul.cli.output import print_json
 
 
 @click.command("replicas-needed")

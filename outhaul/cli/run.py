@@ -8,15 +8,14 @@ from pathlib import Path
 
 import click
 
-from outhaul import run_logs
-from outhaul.cli.following import follow, follow_options
-from outhaul.cli.output import output_option, print_json, print_list, print_show, workspace
-from outhaul.downloads import download_files
+from outhaul.cli.options import follow_options, output_option
+from outhaul.cli.output import print_json, print_list, print_show, workspace
 from outhaul.errors import Conflict
-from outhaul.keys import run_files
-from outhaul.lifecycle import request_cancel
+from outhaul.keys import run_files, run_record
+from outhaul.run import Run
 from outhaul.runs import find_run, list_runs
 from outhaul.views import run_line, run_view
+from outhaul.workspace import Workspace
 
 RUN = click.argument("reference", metavar="RUN")
 """An id, the beginning of one, a flow run's name, or `latest`."""
@@ -52,6 +51,8 @@ def show(reference: str, output: str) -> None:
 @click.option("--flow", is_flag=True, help="The flow's own log instead of the entry script's output.")
 def logs(reference: str, following: bool, flow: bool) -> None:
     """All that the entry script printed, of all attempts."""
+    from outhaul import run_logs
+
     opened = workspace()
     found = find_run(opened, reference)
     write = sys.stdout.buffer.write
@@ -66,6 +67,9 @@ def logs(reference: str, following: bool, flow: bool) -> None:
 @output_option
 def outputs(reference: str, target: Path | None, output: str) -> None:
     """What the run saved of ./outputs."""
+    from outhaul import run_logs
+    from outhaul.downloads import download_files
+
     opened = workspace()
     found = find_run(opened, reference)
     if target is None:
@@ -84,6 +88,7 @@ def outputs(reference: str, target: Path | None, output: str) -> None:
 def cancel(reference: str, output: str) -> None:
     """Stop a run. What it wrote so far is saved."""
     from outhaul.cli.starting import starter
+    from outhaul.lifecycle import request_cancel
 
     opened = workspace()
     found = find_run(opened, reference)
@@ -105,9 +110,18 @@ def cancel(reference: str, output: str) -> None:
 @follow_options
 def restart(reference: str, output: str, detach: bool) -> None:
     """Start a dead flow again under the same id. What still runs is re-attached, what is done is not done twice."""
+    from outhaul.cli.following import follow
     from outhaul.cli.starting import starter
 
     opened = workspace()
-    found = find_run(opened, reference)
-    started = starter(opened.settings).restart(found.id)
-    follow(opened, started, output, detach)
+    found = None if _died_unwritten(opened, reference) else find_run(opened, reference)
+    started = starter(opened.settings).restart(found.id if found else reference)
+    follow(opened, started, output, detach, before=found)
+
+
+def _died_unwritten(opened: Workspace, run_id: str) -> bool:
+    """Whether the flow died before the run's record was written. Then only its folder and Prefect know of it."""
+    from outhaul.flow_folder import folder_of
+
+    started = folder_of(opened.settings.home, run_id).read() is not None
+    return started and opened.records.find(run_record(run_id), Run) is None

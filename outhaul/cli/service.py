@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from outhaul import services
-from outhaul.cli.following import follow_options, start_and_follow
-from outhaul.cli.output import output_option, print_json, print_list, print_show, workspace
+from outhaul.cli.options import follow_options, output_option
+from outhaul.cli.output import print_json, print_list, print_show, workspace
 from outhaul.endpoint import router_url
 from outhaul.rollout import find_service
 from outhaul.views import service_view
@@ -47,6 +47,7 @@ def create(
     detach: bool,
 ) -> None:
     """Serve registered models with a score script; nothing is trained."""
+    from outhaul.cli.following import start_and_follow
     from outhaul.cli.starting import start_rollout
 
     folder = source_directory or score_script.parent
@@ -61,6 +62,7 @@ def create(
 @follow_options
 def update(name: str, models: tuple[str, ...], replicas: str | None, output: str, detach: bool) -> None:
     """Roll out a new version of a service: other models, other replicas. What is not named stays."""
+    from outhaul.cli.following import start_and_follow
     from outhaul.cli.starting import start_update
 
     start_and_follow(lambda opened: start_update(opened, name, list(models), replicas), output, detach)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from outhaul.cli.output import output_option, print_json, print_table, settings
+from outhaul.cli.options import output_option
+from outhaul.cli.output import print_json, print_table, settings
 from outhaul.snapshot import take_and_zip
 from outhaul.snapshot_limits import Limits
 

@@ -12,10 +12,12 @@ import click
 from outhaul.deployer_lock import DeployerLock
 from outhaul.errors import NotFound
 from outhaul.keys import run_record
-from outhaul.machine import bring_up, prefect_api_url
+from outhaul.machine import bring_up, check_ports, prefect_api_url
+from outhaul.model import Model
 from outhaul.planning import plan_run
 from outhaul.ports import FlowRun, FlowStarter
-from outhaul.project import Overrides
+from outhaul.project import Overrides, Project
+from outhaul.quantities import parse_replicas
 from outhaul.rollout import find_service
 from outhaul.run import Run
 from outhaul.service_keys import ensure_keys
@@ -37,7 +39,13 @@ def starter(settings: Settings) -> FlowStarter:
 
 def start_project(opened: Workspace, kind: str, path: Path, flags: Overrides, switches: Mapping[str, bool]) -> FlowRun:
     """Check the project, take its snapshot, and start `deploy` or `train` on it."""
-    plan = plan_run(opened, str(path.absolute()), flags, kind)
+
+    def agree(project: Project) -> None:
+        if kind == "deploy":
+            DeployerLock(opened.records).check_free(project.service_name, time.time())
+
+    check_ports(opened.settings)
+    plan = plan_run(opened, str(path.absolute()), flags, kind, agree)
     parameters: dict[str, Any] = {
         "project": f"snapshot:{plan.snapshot}",
         "overrides": _form(flags, plan.project.name),
@@ -45,7 +53,6 @@ def start_project(opened: Workspace, kind: str, path: Path, flags: Overrides, sw
     }
     if kind == "deploy":
         name = plan.project.service_name
-        DeployerLock(opened.records).check_free(name, time.time())
         ensure_chosen_keys(opened, name, plan.project.keys)
         parameters |= {"service": name, "replicas": flags.replicas or ""}
     bring_up(opened.settings, say)
@@ -60,9 +67,14 @@ def start_rollout(
 
     given: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
     overrides = Overrides(service=name, replicas=replicas, **given)
-    plan = plan_run(opened, str(folder.absolute()), overrides, "serve")
-    found = [find_model(opened, reference) for reference in models]
-    DeployerLock(opened.records).check_free(name, time.time())
+    found: list[Model] = []
+
+    def agree(project: Project) -> None:
+        found.extend(find_model(opened, reference) for reference in models)
+        DeployerLock(opened.records).check_free(name, time.time())
+
+    check_ports(opened.settings)
+    plan = plan_run(opened, str(folder.absolute()), overrides, "serve", agree)
     ensure_chosen_keys(opened, name, plan.project.keys)
     parameters = {
         "project": f"snapshot:{plan.snapshot}",
@@ -77,6 +89,8 @@ def start_rollout(
 
 def start_update(opened: Workspace, name: str, models: list[str], replicas: str | None) -> FlowRun:
     """Start a rollout of what the service serves now, with what is named here in place of it."""
+    from outhaul.registry import find_model
+
     live = find_service(opened, name).live
     if not live:
         raise NotFound(
@@ -85,13 +99,17 @@ def start_update(opened: Workspace, name: str, models: list[str], replicas: str 
             expected="a service with a version that answers requests",
             remedy="deploy it first with `outhaul deploy` or `outhaul service create`",
         )
+    if replicas:
+        parse_replicas(replicas)
+    named = [str(find_model(opened, reference).ref) for reference in models]
     DeployerLock(opened.records).check_free(name, time.time())
+    check_ports(opened.settings)
     origin = opened.records.find(run_record(live[0].run), Run)
     earlier = origin.parameters if origin else {}
     parameters = {
         "project": f"snapshot:{live[0].snapshot}",
         "service": name,
-        "models": models or [str(ref) for ref in live[0].models],
+        "models": named or [str(ref) for ref in live[0].models],
         "replicas": replicas or earlier.get("replicas") or "",
         "overrides": earlier.get("overrides"),
     }

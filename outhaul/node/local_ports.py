@@ -51,6 +51,11 @@ def pick_port(home: Home, name: str, wanted: int | None) -> int:
         return port
 
 
+def check_port(home: Home, name: str, port: int) -> None:
+    """Refused (`port-in-use`) when a program that is not of this home listens on `port`. Changes nothing."""
+    _check_usable(home, name, port)
+
+
 def known_port(home: Home, name: str) -> int | None:
     """The port that `name` was given before, None when it never was."""
     known = state_files.read(home.node / "ports.json", _Ports)
@@ -109,7 +114,7 @@ def _in_use(name: str, port: int, found: Holder | None) -> Refused:
         f"port {port} for {name} is in use by another program",
         found=f"{found.program} (pid {found.pid})" if found else "a program that cannot be named (another user's)",
         expected=f"nobody listening on {HOST}:{port}",
-        remedy="stop that program, or choose another port with the command's --port option",
+        remedy=f"stop that program, or set OUTHAUL_{name.upper()}_PORT to another port",
     )
 
 
