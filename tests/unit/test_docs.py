@@ -21,6 +21,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"^ {4}(outhaul .*)$|`(outhaul [a-z][^`]*)`", re.MULTILINE)
 YAML = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 SETTING = re.compile(r"\b(?:OUTHAUL|PREFECT)_[A-Z_]+\b")
+MAKE = re.compile(r"^ {4}make ([a-z-]+)|`make ([a-z-]+)`", re.MULTILINE)
 DATE = re.compile(r"20\d\d-\d\d-\d\d")
 DEPENDENCIES = ROOT / "docs/decisions/2026-11-22-dependencies.md"
 
@@ -63,6 +64,12 @@ def test_every_command_in_the_guides_parses(page: str, line: str) -> None:
 def test_a_command_with_an_unknown_option_would_be_found() -> None:
     with pytest.raises(click.UsageError):
         parse(["service", "show", "digits", "--no-such-option"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_make_target_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {a or b for a, b in MAKE.findall(page.read_text())} - targets == set()
 
 
 @pytest.mark.parametrize(("page", "text"), snippets())
