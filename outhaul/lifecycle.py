@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from outhaul.errors import Failed, OuthaulError
 from outhaul.keys import run_record
-from outhaul.run import Run, RunState
+from outhaul.run import Run, RunState, StepState
 from outhaul.times import iso, unix
 from outhaul.training import save_everything, save_logs
 from outhaul.workspace import Workspace
@@ -77,9 +77,19 @@ def finish_run(workspace: Workspace, run_id: str, error: BaseException | None = 
         run.state = RunState.CANCELED if cancelled else RunState.FAILED if error else RunState.COMPLETED
         run.ended_at = iso(time.time())
         run.error = _error_fields(error)
+        _close_steps(run)
         return run
 
     workspace.records.update(run_record(run_id), Run, finish)
+
+
+def _close_steps(run: Run) -> None:
+    """End the lines of a flow that was killed, where the one started after it found the step done, or never got there."""
+    for step in run.steps:
+        if step.state is StepState.RUNNING:
+            completed = run.state is RunState.COMPLETED
+            step.state = StepState.REUSED if completed else StepState.FAILED
+            step.note = "done before the flow was killed" if completed else "the flow was killed meanwhile"
 
 
 def request_cancel(workspace: Workspace, run_id: str) -> Run:

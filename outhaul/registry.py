@@ -31,7 +31,7 @@ def register_run_model(workspace: Workspace, run: Run, name: str, path: str, pac
     files = _run_files_at(workspace, run.id, path)
     parent = PurePosixPath(path).parent.as_posix()
     location = run_files(run.id) + ("" if parent == "." else parent + "/")
-    model = _register(workspace, name, location, files, _provenance(run, packages))
+    model = _made_by(workspace, name, run) or _register(workspace, name, location, files, _provenance(run, packages))
 
     def add(record: Run) -> Run:
         if model.ref not in record.models:
@@ -40,6 +40,11 @@ def register_run_model(workspace: Workspace, run: Run, name: str, path: str, pac
 
     workspace.records.update(run_record(run.id), Run, add)
     return model
+
+
+def _made_by(workspace: Workspace, name: str, run: Run) -> Model | None:
+    """The version that a flow registered just before it was killed, when its run does not tell of it yet."""
+    return next((model for model in list_models(workspace, name) if model.provenance.run == run.id), None)
 
 
 def register_path(workspace: Workspace, path: Path, name: str, tags: dict[str, str], description: str) -> Model:

@@ -67,7 +67,7 @@ def roll_out(
     try:
         workspace.cluster.apply(replica_template(name, version), _first_size(workspace, service, candidate.spec))
         _wait_ready(workspace, deployment, candidate.spec, note)
-    except OuthaulError as error:
+    except BaseException as error:  # also the signal that ends a cancelled flow
         _withdraw(workspace, name, version, error, fence)
         raise
     service = _shift_weight(workspace, name, version, fence)
@@ -213,16 +213,26 @@ def _shift_weight(workspace: Workspace, name: str, version: Version, fence: int)
     return write_service(workspace, name, fence, shift)
 
 
-def _withdraw(workspace: Workspace, name: str, version: Version, error: OuthaulError, fence: int) -> None:
+def _withdraw(workspace: Workspace, name: str, version: Version, error: BaseException, fence: int) -> None:
     """Take the failed version out again. The old one, where there is one, has not been touched."""
     workspace.cluster.remove(replica_deployment(name, version.number))
 
     def withdrawn(service: Service) -> None:
         service.versions = [known for known in service.versions if known.number != version.number]
-        service.error = error.to_dict()
+        service.error = (error if isinstance(error, OuthaulError) else _interrupted(name, error)).to_dict()
         service.state = ServiceState.HEALTHY if service.live else ServiceState.FAILED
 
     write_service(workspace, name, fence, withdrawn)
+
+
+def _interrupted(name: str, error: BaseException) -> Failed:
+    return Failed(
+        "rollout-interrupted",
+        f"the rollout of `{name}` was stopped before its replicas were ready",
+        found=f"{type(error).__name__}: {error}",
+        expected="a rollout that goes on to its end",
+        remedy="deploy again",
+    )
 
 
 def find_service(workspace: Workspace, name: str) -> Service:

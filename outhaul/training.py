@@ -40,7 +40,15 @@ def run_entry_script(
 
 
 def save_everything(workspace: Workspace, run_id: str, slot: Slot, progress: Progress) -> Run:
-    """Save `./outputs` and every attempt's log to the object store, and say so in the record, last."""
+    """Save `./outputs` and every attempt's log to the object store, and say so in the record, last.
+
+    What was saved after the script's end stays as it is: the storage of a flow that was started again is empty. What
+    is saved while the script still runs, since its flow failed or was stopped, is not called complete.
+    """
+    run = workspace.records.read(run_record(run_id), Run)[0]
+    if run.outputs_saved:
+        return run
+    running = bool(run.attempts) and workspace.compute.poll(run_id, run.attempts[-1].number).running
     files = save_outputs(workspace.compute.outputs(slot), workspace.store, run_id, progress)
     save_logs(workspace, run_id)
     metrics = _metrics(workspace, run_id)
@@ -49,7 +57,7 @@ def save_everything(workspace: Workspace, run_id: str, slot: Slot, progress: Pro
         run.output_files = len(files)
         run.output_bytes = sum(file.bytes for file in files)
         run.metrics = metrics
-        run.outputs_saved = True
+        run.outputs_saved = not running
         return run
 
     return workspace.records.update(run_record(run_id), Run, saved)
@@ -74,6 +82,7 @@ def _add_attempt(workspace: Workspace, run_id: str, number: int) -> Run:
     def add(run: Run) -> Run:
         if not run.attempts or run.attempts[-1].number < number:
             run.attempts.append(Attempt(number=number, started_at=iso(time.time())))
+            run.outputs_saved = False
         run.state = RunState.RUNNING
         return run
 
@@ -100,7 +109,8 @@ def _ended(workspace: Workspace, run_id: str, number: int, status: AttemptStatus
         attempt.exit_code = status.exit_code
         attempt.reason = status.reason
         attempt.peak_memory_bytes = status.peak_memory_bytes
-        run.state = RunState.FINALIZING
+        if run.state is not RunState.CANCEL_REQUESTED:
+            run.state = RunState.FINALIZING
         return run
 
     run = workspace.records.update(run_record(run_id), Run, end)
