@@ -242,10 +242,16 @@ def find_service(workspace: Workspace, name: str) -> Service:
         raise NotFound(
             "service-not-found",
             f"there is no service `{name}`",
+            found=_other_services(workspace),
             expected="the name of a deployed service",
             remedy="list the services with `outhaul service list`",
         )
     return service
+
+
+def _other_services(workspace: Workspace) -> str:
+    names = [service.name for service in workspace.records.list("services/", Service) if not service.deleted]
+    return f"the services {', '.join(names[:10])}{', …' if len(names) > 10 else ''}" if names else "no service at all"
 
 
 def delete_service(workspace: Workspace, name: str, fence: int) -> None:

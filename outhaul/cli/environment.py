@@ -76,6 +76,7 @@ def publish(environment_hash: str, output: str) -> None:
         raise NotFound(
             "environment-not-found",
             f"the workspace store holds no environment `{environment_hash}`",
+            found=f"{len(opened.environments.list())} others",
             expected="the hash of a built environment",
             remedy="list them with `outhaul environment list`",
         )

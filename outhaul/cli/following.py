@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from outhaul.cli.output import print_json, program, workspace
+from outhaul.cli.output import fitted, print_json, program, workspace
 from outhaul.errors import Failed, from_dict
 from outhaul.flow_folder import flow_is_alive, folder_of
 from outhaul.keys import run_record
@@ -99,7 +98,7 @@ class _Follower:
         running = [step for step in run.steps if step.state is StepState.RUNNING]
         if self._live and running:
             text = f"… {running[-1].name}  {' '.join(running[-1].note.split())}"
-            click.echo(text[: shutil.get_terminal_size().columns - 1], nl=False, err=True)
+            click.echo(fitted(text, err=True, taken=1), nl=False, err=True)
 
     def _print_output(self, run: Run) -> None:
         while self._attempt <= len(run.attempts):
@@ -129,7 +128,8 @@ def _step_line(step: Step) -> str:
 
 
 def _columns(mark: str, name: str, seconds: str, state: str, note: str) -> str:
-    return f"{mark} {name:<27}{seconds:>9}  {state:<8}{note}"
+    # The mark stands outside: its colour has a length, but no width.
+    return mark + fitted(f" {name:<27}{seconds:>9}  {state:<8}{note}".rstrip(), err=True, taken=1)
 
 
 def _dead(opened: Workspace, run_id: str, run: Run | None) -> Failed:
@@ -182,14 +182,16 @@ def _print_end(run: Run, output: str, seconds: float, request: Path | None) -> N
 def closing_lines(run: Run, outhaul: str, request: Path | None) -> list[str]:
     """What a person wants next: where it answers, how to call it, where to look."""
     lines = [f"models        {', '.join(map(str, run.models))}"] if run.models else []
-    lines += [f"metrics       {name} = {value}" for name, value in sorted(run.metrics.items())]
+    if run.metrics:
+        lines += ["metrics       " + ", ".join(f"{name} = {value}" for name, value in sorted(run.metrics.items()))]
     if run.scoring_uri:
         key = f"$({outhaul} service get-keys {run.service} --primary)"
         lines += [
             f"scoring URL   {run.scoring_uri}",
             f"keys          {outhaul} service get-keys {run.service}",
             'try it        curl -X POST -H "Authorization: Bearer ' + key + '" \\',
-            f"                -H 'Content-Type: application/json' -d @{request or 'request.json'} {run.scoring_uri}",
+            f"                -H 'Content-Type: application/json' -d @{request or 'request.json'} \\",
+            f"                {run.scoring_uri}",
         ]
     lines += [f"Prefect run   {run.flow_run_url}", f"this run      {outhaul} run show {run.id[:8]}"]
     if run.service:

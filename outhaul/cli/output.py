@@ -64,10 +64,19 @@ def print_show(output: str, item: Mapping[str, Any]) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], err: bool = False) -> None:
     """Aligned columns under their names. The last column is cut at the terminal's edge, never wrapped."""
-    widths = [max(len(text) for text in column) for column in zip(columns, *rows, strict=True)]
-    click.echo(click.style(_line(columns, widths), bold=True), err=err)
-    for row in rows:
-        click.echo(_line(row, widths), err=err)
+    texts = [[" ".join(text.split()) for text in row] for row in rows]
+    widths = [max(len(text) for text in column) for column in zip(columns, *texts, strict=True)]
+    click.echo(click.style(fitted(_line(columns, widths), err), bold=True), err=err)
+    for row in texts:
+        click.echo(fitted(_line(row, widths), err), err=err)
+
+
+def fitted(line: str, err: bool = False, taken: int = 0) -> str:
+    """The line cut at the terminal's edge, `taken` columns before it; whole where a file or a program reads it."""
+    if not (sys.stderr if err else sys.stdout).isatty():
+        return line
+    width = shutil.get_terminal_size().columns - taken
+    return line if len(line) <= width else line[: width - 1] + "…"
 
 
 def cell(value: Any) -> str:
@@ -84,5 +93,4 @@ def cell(value: Any) -> str:
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    texts = (" ".join(text.split()) for text in row)
-    return "  ".join(f"{text:<{width}}" for text, width in zip(texts, widths, strict=True)).rstrip()
+    return "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
