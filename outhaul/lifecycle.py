@@ -84,7 +84,7 @@ def finish_run(workspace: Workspace, run_id: str, error: BaseException | None = 
 
 
 def _close_steps(run: Run) -> None:
-    """End the lines of a flow that was killed, where the one started after it found the step done, or never got there."""
+    """End the lines of a killed flow: its follower found those steps done already, or never got to them."""
     for step in run.steps:
         if step.state is StepState.RUNNING:
             completed = run.state is RunState.COMPLETED

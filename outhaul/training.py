@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 
@@ -147,14 +148,21 @@ def _failure(run_id: str, attempt: Attempt, spec: ScriptSpec) -> Failed:
                 found="neither the script nor its supervisor is alive, and no exit status was written",
                 remedy="deploy again; a script that may run twice can say `train: {restartable: true}`",
             )
-    code = attempt.exit_code if attempt.exit_code is not None else "unknown"
     return Failed(
         "entry-script-failed",
         f"the entry script `{spec.script}` failed",
-        found=f"exit status {code}",
+        found=_how_it_exited(attempt.exit_code),
         expected="exit status 0",
         remedy=f"{logs}, mend the script and deploy again",
     )
+
+
+def _how_it_exited(code: int | None) -> str:
+    if code == -signal.SIGKILL:
+        return "ended by SIGKILL: by somebody, or by a kernel that was short of memory"
+    if code is not None and code < 0:
+        return f"ended by {signal.Signals(-code).name}"
+    return f"exit status {'unknown' if code is None else code}"
 
 
 def _metrics(workspace: Workspace, run_id: str) -> dict[str, object]:

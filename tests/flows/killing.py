@@ -25,6 +25,10 @@ PASSING_NAMES = (".part-*", ".new-*", ".removed-*", "*.tmp", "*.part", ".*.json-
 """What files and folders are called before they are whole, or while they are taken away."""
 
 
+class NeverReached(AssertionError):
+    """The flow ended without coming to the point at which it was to be killed."""
+
+
 @dataclass(frozen=True)
 class Deployment:
     """A `deploy` of the tiny project, as its own service, that keeps a book of the entry script's executions."""
@@ -54,14 +58,14 @@ class Deployment:
         return self.machine.ok(*self.words, "-o", "json").run_id
 
     def stop_at(self, point: str) -> Flow:
-        """Start it, and return when its flow's process stands still at `point`."""
+        """Start it, and return when its flow's process stands still at `point`. NeverReached when it does not."""
         reached = self.folder / f"{self.name}.reached"
         env_vars = {"PYTHONPATH": str(HOOK), "KILL_POINT": point, "KILL_POINT_REACHED": str(reached)}
         flow = self.start(**env_vars)
 
         def point_is_reached() -> bool:
-            log = self.machine.flow(flow.run_id).log
-            assert reached.exists() or self.machine.flow_alive(flow.run_id), log.read_text()[-3000:]
+            if not reached.exists() and not self.machine.flow_alive(flow.run_id):
+                raise NeverReached(self.machine.flow(flow.run_id).log.read_text()[-3000:])
             return reached.exists()
 
         eventually(point_is_reached, REACHED_SECONDS)
