@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
-
 from outhaul.deployer_lock import DeployerLock
 from outhaul.endpoint import router_status, score
 from outhaul.errors import NotFound
 from outhaul.replica import Replica
 from outhaul.rollout import delete_service, find_service, write_service
+from outhaul.router.status import ServiceStatus
 from outhaul.service import Service, replica_deployment
 from outhaul.service_keys import KeyPair, changed_pair, read_keys, write_keys
 from outhaul.workspace import Workspace
@@ -81,11 +80,10 @@ def score_service(workspace: Workspace, name: str, body: bytes) -> tuple[int, di
     return score(workspace.settings.home, name, body, pair.primary_key if pair else None)
 
 
-def routing(workspace: Workspace, name: str) -> dict[str, Any] | None:
+def routing(workspace: Workspace, name: str) -> ServiceStatus | None:
     """What the router says of the service: effective queue wait, busy replicas, the autoscaler's last decision."""
     status = router_status(workspace.settings.home)
-    found = status.services.get(name) if status else None
-    return dict(msgspec.to_builtins(found)) if found else None
+    return status.services.get(name) if status else None
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 from outhaul.model import Model
 from outhaul.ports import BuiltEnvironment
 from outhaul.replica import Replica, ReplicaState
+from outhaul.router.status import ServiceStatus
 from outhaul.run import Run, Step
 from outhaul.service import Service, Version, replica_deployment
 from outhaul.times import unix
@@ -116,6 +117,21 @@ def service_view(service: Service, replicas: Sequence[Replica], desired: int, ba
         "createdAt": service.created_at,
         "updatedAt": service.updated_at,
         "error": service.error,
+    }
+
+
+def router_view(found: ServiceStatus) -> dict[str, Any]:
+    """What the router says of a service, in `service show`."""
+    return {
+        "queueWaitMs": found.queue_wait_ms,
+        "utilization": found.utilization,
+        "busy": found.busy,
+        "queued": found.queued,
+        "ready": found.ready,
+        "wanted": found.wanted,
+        "decision": found.decision,
+        "reason": found.reason,
+        "requests": found.requests,
     }
 
 

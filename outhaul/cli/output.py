@@ -15,6 +15,9 @@ import click
 from outhaul.settings import Settings, read_settings
 from outhaul.workspace import Workspace, open_workspace
 
+LONG_LINE = 60
+"""Characters of an object that `show` still prints on one line."""
+
 
 def settings() -> Settings:
     """The settings of this shell."""
@@ -50,25 +53,24 @@ def print_list(output: str, items: Sequence[Mapping[str, Any]], columns: Sequenc
 
 
 def print_show(output: str, item: Mapping[str, Any]) -> None:
-    """An object, or its fields one a line."""
+    """An object, or its fields one a line; people are spared the empty ones."""
     if output == "json":
         print_json(item)
         return
-    width = max(len(name) for name in item)
-    for name, value in item.items():
-        first, *rest = cell(value).splitlines() or [""]
-        click.echo(f"{click.style(f'{name:<{width}}', dim=True)}  {first}")
-        for line in rest:
-            click.echo(" " * (width + 2) + line)
+    told = {name: _told(value) for name, value in item.items() if value not in (None, "", [], {})}
+    width = max(map(len, told), default=0)
+    for name, lines in told.items():
+        for number, line in enumerate(lines):
+            label = f"{name if number == 0 else '':<{width}}"
+            click.echo(f"{click.style(label, dim=True)}  {fitted(line, taken=width + 2) if len(lines) > 1 else line}")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], err: bool = False) -> None:
-    """Aligned columns under their names. The last column is cut at the terminal's edge, never wrapped."""
-    texts = [[" ".join(text.split()) for text in row] for row in rows]
-    widths = [max(len(text) for text in column) for column in zip(columns, *texts, strict=True)]
-    click.echo(click.style(fitted(_line(columns, widths), err), bold=True), err=err)
-    for row in texts:
-        click.echo(fitted(_line(row, widths), err), err=err)
+    """Aligned columns under their names. What is too wide is cut at the terminal's edge, never wrapped."""
+    head, *lines = _aligned([columns, *rows])
+    click.echo(click.style(fitted(head, err), bold=True), err=err)
+    for line in lines:
+        click.echo(fitted(line, err), err=err)
 
 
 def fitted(line: str, err: bool = False, taken: int = 0) -> str:
@@ -80,17 +82,34 @@ def fitted(line: str, err: bool = False, taken: int = 0) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value as people read it."""
+    """A value as people read it, on one line."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}={cell(inner)}" for key, inner in value.items())
+        return ", ".join(f"{key}={cell(inner)}" for key, inner in value.items() if inner not in (None, ""))
     if isinstance(value, list | tuple):
-        return "\n".join(cell(inner) for inner in value)
+        return ", ".join(
+            str(inner["id"]) if isinstance(inner, Mapping) and "id" in inner else cell(inner) for inner in value
+        )
     return str(value)
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
+def _told(value: Any) -> list[str]:
+    """A field of `show`: a text's own lines, a small table for objects, else one line."""
+    if isinstance(value, str):
+        return value.splitlines()
+    if isinstance(value, Mapping) and (len(line := cell(value)) > LONG_LINE or "\n" in line):
+        texts = [f"{key}: {cell(inner)}" for key, inner in value.items() if inner not in (None, "", [], {})]
+        return [line for text in texts for line in text.splitlines()]
+    if isinstance(value, list | tuple) and isinstance(value[0], Mapping):
+        columns = [name for name in value[0] if any(item[name] not in (None, "", []) for item in value)]
+        return _aligned([columns, *([cell(item[name]) for name in columns] for item in value)])
+    return [cell(value)]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    texts = [[" ".join(text.split()) for text in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    return ["  ".join(f"{t:<{width}}" for t, width in zip(row, widths, strict=True)).rstrip() for row in texts]

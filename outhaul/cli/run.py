@@ -33,6 +33,8 @@ def run() -> None:
 def list_(project: str | None, limit: int, output: str) -> None:
     """The newest runs first."""
     lines = [run_line(found, time.time()) for found in list_runs(workspace(), project)[:limit]]
+    if output == "table":  # the beginning of an id is enough for every command
+        lines = [{**line, "id": line["id"][:8], "createdAt": line["createdAt"][:19] + "Z"} for line in lines]
     columns = ["id", "project", "kind", "state", "createdAt", "seconds", "models"]
     print_list(output, lines, columns, "no run yet: `outhaul deploy PATH` or `outhaul train PATH`")
 

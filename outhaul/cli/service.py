@@ -12,7 +12,7 @@ from outhaul.cli.options import follow_options, output_option
 from outhaul.cli.output import print_json, print_list, print_show, workspace
 from outhaul.endpoint import router_url
 from outhaul.rollout import find_service
-from outhaul.views import service_view
+from outhaul.views import router_view, service_view
 
 NAME = click.argument("name")
 
@@ -86,7 +86,8 @@ def show(name: str, output: str) -> None:
     opened = workspace()
     found = find_service(opened, name)
     view = service_view(found, *services.observed(opened, found), router_url(opened.settings.home))
-    print_show(output, {**view, "router": services.routing(opened, name)})
+    routed = services.routing(opened, name)
+    print_show(output, {**view, "router": router_view(routed) if routed else None})
 
 
 @service.command("get-keys")
