@@ -9,11 +9,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from outhaul.errors import Refused
 from outhaul.home import Home
 
 HOME_FOLDER = ".outhaul"
+MOST_PORT = 65_535
+Default = TypeVar("Default", int, None)
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,14 @@ def read_settings(env: Mapping[str, str] = os.environ, folder: Path | None = Non
     return Settings(
         home=Home(home.expanduser().absolute()),
         global_environments=Path(shared).expanduser().absolute(),
-        router_port=_number(env, "OUTHAUL_ROUTER_PORT", None),
-        prefect_port=_number(env, "OUTHAUL_PREFECT_PORT", None),
+        router_port=_number(env, "OUTHAUL_ROUTER_PORT", None, MOST_PORT),
+        prefect_port=_number(env, "OUTHAUL_PREFECT_PORT", None, MOST_PORT),
         prefect_api_url=env.get("PREFECT_API_URL") or None,
-        slots=_number(env, "OUTHAUL_SLOTS", 2) or 2,
-        slot_wait_seconds=float(_number(env, "OUTHAUL_SLOT_WAIT_SECONDS", 3600) or 0),
-        snapshot_max_bytes=_number(env, "OUTHAUL_SNAPSHOT_MAX_BYTES", 300_000_000) or 0,
-        snapshot_max_files=_number(env, "OUTHAUL_SNAPSHOT_MAX_FILES", 2_000) or 0,
-        ready_seconds=float(_number(env, "OUTHAUL_READY_SECONDS", 1200) or 0),
+        slots=_number(env, "OUTHAUL_SLOTS", 2),
+        slot_wait_seconds=float(_number(env, "OUTHAUL_SLOT_WAIT_SECONDS", 3600)),
+        snapshot_max_bytes=_number(env, "OUTHAUL_SNAPSHOT_MAX_BYTES", 300_000_000),
+        snapshot_max_files=_number(env, "OUTHAUL_SNAPSHOT_MAX_FILES", 2_000),
+        ready_seconds=float(_number(env, "OUTHAUL_READY_SECONDS", 1200)),
     )
 
 
@@ -67,16 +70,16 @@ def _nearest(folder: Path) -> Path | None:
     return next((home for home in found if home.is_dir()), None)
 
 
-def _number(env: Mapping[str, str], name: str, default: int | None) -> int | None:
+def _number(env: Mapping[str, str], name: str, default: Default, most: int | None = None) -> int | Default:
     text = env.get(name, "").strip()
     if not text:
         return default
-    if not text.isdecimal():
+    if not text.isdecimal() or int(text) < 1 or (most is not None and int(text) > most):
         raise Refused(
             "setting",
             f"the setting {name} cannot be read",
             found=repr(text),
-            expected="a whole number, 0 or more",
-            remedy=f"set {name} to a number, or unset it for its default of {default}",
+            expected=f"a whole number from 1 to {most}" if most else "a whole number above 0",
+            remedy=f"set {name} to such a number, or unset it for its default",
         )
     return int(text)
