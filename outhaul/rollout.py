@@ -150,9 +150,9 @@ def _add_version(workspace: Workspace, name: str, candidate: Candidate, run: str
     def add(service: Service) -> None:
         if any(v.run == run and v.weight == 0 and candidate.same_as(v) for v in service.versions):
             return
-        number = max((version.number for version in service.versions), default=0) + 1
+        service.last_version += 1
         fields = {field: getattr(candidate, field) for field in candidate.__struct_fields__}
-        service.versions.append(Version(number=number, created_at=iso(time.time()), run=run, **fields))
+        service.versions.append(Version(number=service.last_version, created_at=iso(time.time()), run=run, **fields))
 
     service = write_service(workspace, name, fence, add)
     return next(v for v in reversed(service.versions) if v.run == run and candidate.same_as(v))

@@ -171,6 +171,8 @@ class Service(msgspec.Struct, kw_only=True):
     fence: int = 0
     """Number of the deployer lock that wrote last; a writer with a lower one is refused."""
     versions: list[Version] = []
+    last_version: int = 0
+    """The highest number that was ever given to a version: a number means one thing for ever, also after a failure."""
     key_hashes: list[str] = []
     """sha256 (hex) of the primary and the secondary key. Plain keys stand in the SecretStore only."""
     error: dict[str, Any] | None = None
