@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,25 +21,31 @@ def run_command(command: click.Command, arguments: Sequence[str]) -> int:
     as_json = _asked_for_json(arguments)
     try:
         command.main(args=list(arguments), prog_name="outhaul", standalone_mode=False)
+        sys.stdout.flush()
     except OuthaulError as error:
         print_error(dict(error.to_dict()), as_json)
         return error.exit_status
-    except click.exceptions.Exit as done:
-        return done.exit_code
     except click.Abort:
         click.echo("stopped", err=True)
         return 130
     except click.ClickException as error:
         _print_usage(error, as_json)
         return 2
-    except BrokenPipeError:
-        # The reader has what it wanted (`outhaul run logs | head`). The interpreter must not complain at its exit.
-        sys.stderr.close()
-        return 0
+    except (BrokenPipeError, SystemExit) as ended:
+        # click turns a broken pipe into an exit of its own
+        if isinstance(ended, SystemExit) and not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        return _reader_left()
     except Exception as error:  # noqa: BLE001 - the last line of defence: print it, and say whose fault it is
         traceback.print_exc()
         print_error(_internal(error), as_json)
         return 3
+    return 0
+
+
+def _reader_left() -> int:
+    """The reader has what it wanted (`outhaul run logs | head`). The interpreter must not complain at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
