@@ -79,7 +79,7 @@ def give_pids_to(pid: int, *folders: Path) -> int:
     """Put another process's pid into every record of a process. Returns how many were changed."""
     changed = 0
     for path in (path for folder in folders for path in folder.rglob("*.json")):
-        text, count = re.subn(r'"pid":\d+', f'"pid":{pid}', path.read_text())
+        text, count = re.subn(r'"pid": *\d+', f'"pid": {pid}', path.read_text())
         path.write_text(text)
         changed += count
     return changed
