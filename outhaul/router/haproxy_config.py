@@ -98,23 +98,27 @@ frontend scoring from base
   bind {config.public}
   http-request set-var(txn.id) req.fhdr(x-request-id)
   http-request return {replies.LONG_ID.arguments()} if {{ var(txn.id) -m len {replies.MOST_ID_LENGTH + 1}: }}
-  acl has_id var(txn.id) -m found
-  http-request add-header x-request-id %[uuid()] unless has_id
-  http-request set-var(txn.id) req.fhdr(x-request-id) unless has_id
+  http-request set-var(txn.id) uuid() unless {{ var(txn.id) -m found }}
+  http-request set-header x-request-id %[var(txn.id)]
   http-after-response set-header x-request-id %[var(txn.id)] if {{ var(txn.id) -m found }}
 
-  http-request set-var(txn.endpoint) path,field(6,/,0)
-  acl endpoint var(txn.endpoint) -m str score swagger.json
-  acl root path_reg ^/api/v1/service/[^/]+/?$
-  http-request return {replies.UNKNOWN_PATH.arguments()} unless {{ path_beg /api/v1/service/ }} endpoint or root
+  # One look-up says for an ordinary request that path and service are right. The others may take longer.
+  http-request set-var(txn.deployment) path,map_str(maps/paths.map)
+  acl routed var(txn.deployment) -m found
+  acl right_form path_reg ^/api/v1/service/[^/]*/(score|swagger\\.json)$ ^/api/v1/service/[^/]+/?$
+  http-request return {replies.UNKNOWN_SERVICE.arguments()} if !routed right_form
+  http-request return {replies.UNKNOWN_PATH.arguments()} unless routed
+  http-request return {replies.METHOD.arguments()} unless METH_POST or {{ method GET OPTIONS }}
   http-request set-var(txn.service) path,field(5,/)
-  http-request set-var(txn.deployment) var(txn.service),map_str(maps/services.map)
-  http-request return {replies.UNKNOWN_SERVICE.arguments()} unless {{ var(txn.deployment) -m found }}
-  http-request return {replies.METHOD.arguments()} unless {{ method GET POST OPTIONS }}
 
+  # The hash is kept for the connection's next request, and dropped before anything else when that one's header differs:
+  # where sess.hash stands, it is of this request's header. Whether it is a key is looked up for each request.
+  http-request unset-var(sess.hash) unless {{ req.fhdr(authorization,1),secure_memcmp(sess.authorization) }}
+  acl hashed var(sess.hash) -m found
+  http-request set-var(sess.authorization) req.fhdr(authorization,1) unless hashed
+  http-request set-var(sess.hash) http_auth_bearer,sha2(256),hex unless hashed
   # Fails closed: without a matching hash there is no way in, but for a service that is known to be open.
-  http-request set-var(txn.hash) http_auth_bearer,sha2(256),hex
-  http-request set-var(txn.key) var(txn.service),concat(:,txn.hash),map_str(maps/keys.map)
+  http-request set-var(txn.key) var(txn.service),concat(:,sess.hash),map_str(maps/keys.map)
   acl known_key var(txn.key) -m found
   acl open var(txn.service),map_str(maps/auth.map) -m str none
   http-request return {replies.UNAUTHORIZED.arguments()} unless known_key or open
@@ -124,10 +128,9 @@ frontend scoring from base
   http-request return {replies.TOO_LARGE.arguments()} if {{ req.body_size gt {replies.MOST_BODY_BYTES} }}
   # A slow client waits here, not in a replica's place.
   http-request wait-for-body time 10s if METH_POST
-  http-request set-path /%[var(txn.endpoint)]
+  http-request set-path /%[path,field(6,/)]
   acl split var(txn.deployment) -m str split
-  http-request set-var-fmt(txn.bucket) %[var(txn.service)]:%[rand(100)] if split
-  http-request set-var(txn.deployment) var(txn.bucket),map_str(maps/buckets.map) if split
+  http-request set-var(txn.deployment) rand(100),concat(:,txn.service),map_str(maps/buckets.map) if split
   use_backend %[var(txn.deployment),map_str(maps/slots.map,unrouted)]
 """
 

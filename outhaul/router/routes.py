@@ -26,11 +26,11 @@ from outhaul.router.slots import wait_class, wait_of
 from outhaul.service import Service, ServiceSpec, Version, replica_deployment
 
 SPLIT = "split"
-"""In the map `services`, for a service whose requests go to several versions. Deployments' names end in a number."""
+"""In the map `paths`, for a service whose requests go to several versions. Deployments' names end in a number."""
 NOWHERE = "none"
-"""In the map `services`, for a service that has no live version yet."""
+"""In the map `paths`, for a service that has no live version yet."""
 
-MAPS = ("keys", "auth", "timeouts", "slots", "buckets", "services")
+MAPS = ("keys", "auth", "timeouts", "slots", "buckets", "paths")
 """In the order of change: a name is routed only when everything that it leads to stands."""
 
 Services = Iterable[Service]
@@ -101,10 +101,17 @@ def service_maps(present: Services) -> Maps:
         for version in service.versions:
             maps["timeouts"][replica_deployment(service.name, version.number)] = str(version.spec.scoring_timeout_ms)
         live = [(replica_deployment(service.name, v.number), v.weight) for v in service.live]
-        maps["services"][service.name] = SPLIT if len(live) > 1 else live[0][0] if live else NOWHERE
+        target = SPLIT if len(live) > 1 else live[0][0] if live else NOWHERE
+        maps["paths"].update(dict.fromkeys(paths(service.name), target))
         if len(live) > 1:
-            maps["buckets"].update({f"{service.name}:{number}": name for number, name in enumerate(buckets(live))})
+            maps["buckets"].update({f"{number}:{service.name}": name for number, name in enumerate(buckets(live))})
     return maps
+
+
+def paths(service: str) -> tuple[str, ...]:
+    """Every path that leads to a service."""
+    root = f"/api/v1/service/{service}"
+    return (root, f"{root}/", f"{root}/score", f"{root}/swagger.json")
 
 
 def leading_spec(service: Service) -> ServiceSpec:
@@ -135,7 +142,7 @@ def _fits(slot: str | None, deployment: Deployment, current: View) -> bool:
 
 def _still_used(current: View, slots: Mapping[str, str]) -> dict[str, str]:
     """Entries to keep for one more look, or until the last server has gone."""
-    led_to = {*current.maps.get("services", {}).values(), *current.maps.get("buckets", {}).values()}
+    led_to = {*current.maps.get("paths", {}).values(), *current.maps.get("buckets", {}).values()}
     held = current.maps.get("slots", {})
     return {
         name: slot

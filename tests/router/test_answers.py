@@ -67,6 +67,21 @@ def test_a_service_whose_mode_was_lost_is_refused(stage: Stage):
     assert stage.score().status_code == 401
 
 
+@pytest.mark.parametrize("other", [None, "Bearer wrong", "Basic cHJpbWFyeS1rZXk=", "Bearer", "Bearer primary-ke", ""])
+def test_a_right_key_opens_nothing_for_the_connections_next_request(stage: Stage, other: str | None):
+    stage.put(service("other", keys=["other-key"]))
+    stage.serve()
+    with httpx.Client(base_url=stage.url, limits=httpx.Limits(max_connections=1)) as client:
+
+        def status(authorization: str | None, name: str = "digits") -> int:
+            headers = {} if authorization is None else {"authorization": authorization}
+            return client.post(f"/api/v1/service/{name}/score", headers=headers).status_code
+
+        right = f"Bearer {KEYS[0]}"
+        assert [status(header) for header in (right, right, other, other, right)] == [200, 200, 401, 401, 200]
+        assert status(right, "other") == 401
+
+
 def test_keys_rotate_at_once(stage: Stage):
     stage.serve()
     stage.put(service(keys=["new-key", KEYS[1]]))

@@ -23,7 +23,7 @@ from outhaul.router.dataplane import (
     Traffic,
     View,
 )
-from outhaul.router.routes import auth_mode, buckets, plan
+from outhaul.router.routes import auth_mode, buckets, paths, plan
 from outhaul.router.slots import doubled, slot_names, wait_class, wait_of
 from outhaul.service import AutoScaler, Score, Service, ServiceSpec, Version
 
@@ -39,6 +39,10 @@ def service(name: str = "digits", weights: Sequence[int] = (100,), **settings: o
         for n, w in enumerate(weights, 1)
     ]
     return Service(name=name, created_at=AT, updated_at=AT, versions=versions, key_hashes=["hash-1", "hash-2"])
+
+
+def leads_to(target: str) -> dict[str, str]:
+    return dict.fromkeys(paths("digits"), target)
 
 
 def replica(name: str = "digits-1-a", state: ReplicaState = ReplicaState.READY, port: int = 41001) -> Replica:
@@ -84,12 +88,12 @@ def test_a_new_service_gets_its_servers_before_the_map_that_leads_to_them():
     changes = plan([service()], [replica()], EMPTY)
     assert isinstance(changes[0], AddServer)
     names = [change.name for change in changes if isinstance(change, ReplaceMap)]
-    assert names == ["keys", "auth", "timeouts", "slots", "services"]
+    assert names == ["keys", "auth", "timeouts", "slots", "paths"]
 
 
 def test_what_is_right_needs_no_change():
     view = settled([service()], [replica()])
-    assert view.maps["services"] == {"digits": "digits-1"}
+    assert view.maps["paths"] == leads_to("digits-1")
     assert view.maps["keys"] == {"digits:HASH-1": "1", "digits:HASH-2": "1"}
     assert view.slots["wait_500_000"]["digits-1-a"] == Server("digits-1-a", "127.0.0.1:41001", 1)
 
@@ -141,7 +145,7 @@ def test_an_old_version_keeps_its_slot_until_its_last_replica_has_gone():
     view = settled([service()], [replica()])
     both = [replica(), replica("digits-2-b", port=41002)]
     view = settled([service(weights=(0, 100))], both, view)
-    assert view.maps["services"] == {"digits": "digits-2"}
+    assert view.maps["paths"] == leads_to("digits-2")
     assert set(view.maps["slots"]) == {"digits-1", "digits-2"}
     view = settled([service(weights=(0, 100))], both[1:], view)
     assert set(view.maps["slots"]) == {"digits-2"}
@@ -164,13 +168,13 @@ def test_a_deleted_service_is_forgotten_everywhere():
 
 
 def test_a_service_without_a_live_version_leads_nowhere_and_is_known():
-    assert settled([service(weights=(0,))], []).maps["services"] == {"digits": "none"}
+    assert settled([service(weights=(0,))], []).maps["paths"] == leads_to("none")
 
 
 def test_weights_become_a_hundred_buckets():
     view = settled([service(weights=(90, 10))], [])
     shares = list(view.maps["buckets"].values())
-    assert view.maps["services"] == {"digits": "split"}
+    assert view.maps["paths"] == leads_to("split")
     assert (shares.count("digits-1"), shares.count("digits-2")) == (90, 10)
 
 
@@ -232,7 +236,7 @@ def test_from_any_world_to_any_other_it_settles_and_every_route_leads_to_its_own
         assert len(set(view.maps.get("slots", {}).values())) == len(view.maps.get("slots", {}))
         for deployment, slot in view.maps.get("slots", {}).items():
             assert all(name.startswith(f"{deployment}-") for name in view.slots[slot])
-        led_to = {*view.maps.get("services", {}).values(), *view.maps.get("buckets", {}).values()} - {"split", "none"}
+        led_to = {*view.maps.get("paths", {}).values(), *view.maps.get("buckets", {}).values()} - {"split", "none"}
         assert led_to <= set(view.maps.get("slots", {}))
         serving = {s.replica for servers in view.slots.values() for s in servers.values() if not s.draining}
         known = {f"{s.name}-{v.number}" for s in services if not s.deleted for v in s.versions}
