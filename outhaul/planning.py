@@ -56,7 +56,7 @@ def plan_run(
         agree(project)
         environment = environment_of(project, folder)
         snapshot = store_snapshot(workspace, folder)
-        commit, dirty = git_state(folder)
+        commit, dirty = git_state(reference, folder)
     finally:
         forget_clone(workspace, folder)
     return Plan(

@@ -1,8 +1,8 @@
 """Where a project comes from: a reference → a folder on this machine.
 
-`snapshot:<digest>`            a snapshot in the workspace's object store
-`git+<url>[@ref][#folder]`     a git repository, cloned shallowly
-an absolute path               a folder on the machine that runs the flow
+`snapshot:<digest>[@commit[+dirty]]`   a snapshot in the workspace's object store, and where it was taken from
+`git+<url>[@ref][#folder]`             a git repository, cloned shallowly
+an absolute path                       a folder on the machine that runs the flow
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from outhaul.workspace import Workspace
 
 GIT = re.compile(r"^git\+(?P<url>.+?)(@(?P<ref>[^@#/:]+(/[^@#:]+)*))?(#(?P<folder>.+))?$")
 DIGEST = re.compile(r"^[0-9a-f]{64}$")
+DIRTY = "+dirty"
 GIT_SECONDS = 600
 
 
 def fetch_project(workspace: Workspace, reference: str) -> Path:
     """The folder that `reference` names. Refused when it names none, NotFound when nothing stands there."""
     if reference.startswith("snapshot:"):
-        return _staged_snapshot(workspace, reference.removeprefix("snapshot:"))
+        return _staged_snapshot(workspace, reference.removeprefix("snapshot:").partition("@")[0])
     if reference.startswith("git+"):
         return _cloned(workspace, reference)
     path = Path(reference)
@@ -140,8 +141,17 @@ def forget_clone(workspace: Workspace, folder: Path) -> None:
         shutil.rmtree(clones / folder.relative_to(clones).parts[0], ignore_errors=True)
 
 
-def git_state(folder: Path) -> tuple[str, bool]:
-    """(commit, whether files differ from it) of the repository that holds the folder; ("", False) outside of one."""
+def snapshot_reference(digest: str, commit: str, dirty: bool) -> str:
+    """The reference of a snapshot that was taken here. Its files alone do not tell which commit they came from."""
+    return f"snapshot:{digest}" + (f"@{commit}{DIRTY if dirty else ''}" if commit else "")
+
+
+def git_state(reference: str, folder: Path) -> tuple[str, bool]:
+    """(commit, whether files differ from it): as a snapshot's reference says, else of the repository that holds the
+    folder; ("", False) where there is none."""
+    if reference.startswith("snapshot:"):
+        commit = reference.partition("@")[2]
+        return commit.removesuffix(DIRTY), commit.endswith(DIRTY)
     try:
         commit = _ask_git(folder, "rev-parse", "HEAD")
         return commit, bool(_ask_git(folder, "status", "--porcelain", "--", "."))

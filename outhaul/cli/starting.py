@@ -22,6 +22,7 @@ from outhaul.rollout import find_service
 from outhaul.run import Run
 from outhaul.service_keys import ensure_keys
 from outhaul.settings import Settings
+from outhaul.sources import snapshot_reference
 from outhaul.workspace import Workspace
 
 
@@ -47,7 +48,7 @@ def start_project(opened: Workspace, kind: str, path: Path, flags: Overrides, sw
     check_ports(opened.settings)
     plan = plan_run(opened, str(path.absolute()), flags, kind, agree)
     parameters: dict[str, Any] = {
-        "project": f"snapshot:{plan.snapshot}",
+        "project": snapshot_reference(plan.snapshot, plan.git_commit, plan.git_dirty),
         "overrides": _form(flags, plan.project.name),
         **switches,
     }
@@ -77,7 +78,7 @@ def start_rollout(
     plan = plan_run(opened, str(folder.absolute()), overrides, "serve", agree)
     ensure_chosen_keys(opened, name, plan.project.keys)
     parameters = {
-        "project": f"snapshot:{plan.snapshot}",
+        "project": snapshot_reference(plan.snapshot, plan.git_commit, plan.git_dirty),
         "service": name,
         "models": [str(model.ref) for model in found],
         "replicas": replicas or "",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from outhaul.sources import git_state
 from tests.system.command_line import EXAMPLES, Outhaul, ask, eventually
 
 pytestmark = pytest.mark.timeout(600)
@@ -35,6 +36,8 @@ def test_the_first_deployment_goes_every_step(outhaul: Outhaul, digits: dict[str
     assert run["scoringUri"] == digits["scoringUri"]
     saved = {file["path"] for file in outhaul("run", "outputs", run["id"])}
     assert saved == {"confusion_matrix.png", "metrics.json", "model.joblib"}
+    assert outhaul("model", "show", "digits")["provenance"]["git"] == run["git"]
+    assert bool(run["git"]["commit"]) == bool(git_state(str(EXAMPLES), EXAMPLES)[0])
     assert "accuracy" in outhaul.run("run", "logs", run["id"]).stdout
 
 
