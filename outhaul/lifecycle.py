@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from outhaul.errors import Failed, OuthaulError
 from outhaul.keys import run_record
+from outhaul.leftovers import sweep_leftovers
 from outhaul.run import Run, RunState, StepState
 from outhaul.times import iso, unix
 from outhaul.training import save_everything, save_logs
@@ -26,7 +27,11 @@ LEASE_SECONDS = 900.0
 
 
 def begin_run(workspace: Workspace, run_id: str, kind: str, about: dict[str, Any]) -> Run:
-    """The run's record: a new one, or the one of the flow that died before and is started again."""
+    """The run's record: a new one, or the one of the flow that died before and is started again.
+
+    What dead flows left half-written is removed first.
+    """
+    sweep_leftovers(workspace.settings.home)
     now = iso(time.time())
 
     def begin(run: Run | None) -> Run:

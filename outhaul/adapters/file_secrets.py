@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from outhaul.errors import Denied, Failed, Refused
+from outhaul.leftovers import passing_name
 
 _NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,200}")
 
@@ -34,7 +34,7 @@ class FileSecrets:
     def put(self, name: str, value: bytes) -> None:
         """Write or replace; a reader sees the old or the new value."""
         path = self._path(name)
-        part = self._root / f".part-{uuid.uuid4().hex}"
+        part = self._root / passing_name("part")
         with _mapped(name):
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._root.chmod(0o700)  # also when somebody else made the folder, more open

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from msgspec.structs import replace
 from outhaul.adapters import processes, state_files
 from outhaul.errors import Conflict, NotFound, Refused
 from outhaul.home import Home
+from outhaul.leftovers import passing_name
 from outhaul.node.state import Deployment, ReplicaRecord, Wanted
 from outhaul.replica import Replica, ReplicaState, ReplicaTemplate
 
@@ -94,7 +94,7 @@ class ProcessCluster:
 
     def _create(self, template: ReplicaTemplate, replicas: int) -> bool:
         self._folder.make()
-        part = self._folder.deployments / f".new-{uuid.uuid4().hex}"
+        part = self._folder.deployments / passing_name("new")
         part.mkdir()
         try:
             state_files.write(part / "template.json", template)
@@ -130,7 +130,7 @@ class ProcessCluster:
         return [_as_it_is(r) for r in records if deployment in (None, r.deployment)]
 
     def remove(self, deployment: str) -> None:
-        gone = self._folder.deployments / f".removed-{uuid.uuid4().hex}"
+        gone = self._folder.deployments / passing_name("removed")
         try:
             (self._folder.deployments / deployment).rename(gone)
         except FileNotFoundError:

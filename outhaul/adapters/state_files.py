@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
+
+from outhaul.leftovers import passing_name
 
 T = TypeVar("T", bound=msgspec.Struct)
 Mark = tuple[int, int, int]
@@ -21,7 +22,7 @@ def write(path: Path, value: msgspec.Struct) -> None:
 
     The time of change is set in nanoseconds, since the file system's own clock may not tell two quick writes apart.
     """
-    part = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    part = path.with_name(passing_name(path.name))
     try:
         with part.open("wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(value), indent=1))
