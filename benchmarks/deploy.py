@@ -49,7 +49,8 @@ def main() -> None:
 
 def deploy() -> tuple[float, float]:
     """(seconds from command to served, seconds of the steps)."""
-    command = [sys.executable, "-m", "outhaul.cli", "deploy", str(ROOT / "examples" / "digits"), "--reuse", "-o", "json"]
+    project = str(ROOT / "examples" / "digits")
+    command = [sys.executable, "-m", "outhaul.cli", "deploy", project, "--reuse", "-o", "json"]
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     seconds = time.perf_counter() - started

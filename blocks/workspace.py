@@ -50,7 +50,7 @@ class Workspace(Block):
 def open_named(name: str) -> LibraryWorkspace:
     """The workspace of a saved block; for `default` without a saved block, the machine's own settings."""
     try:
-        block = cast(Workspace, Workspace.load(name))
+        block = cast("Workspace", Workspace.load(name))
     except ValueError:
         # Prefect says "not found" by a ValueError. A name other than the default must be a saved block.
         if name != "default":
