@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 
 import click
 
@@ -18,23 +19,26 @@ from outhaul.errors import OuthaulError
 
 def run_command(command: click.Command, arguments: Sequence[str]) -> int:
     """Run the command and return the exit status. Errors go to stderr, as JSON when `-o json` was asked."""
+    if "_OUTHAUL_COMPLETE" in os.environ:  # a shell asks for completions
+        command.main(args=list(arguments), prog_name="outhaul")
     as_json = _asked_for_json(arguments)
     try:
-        command.main(args=list(arguments), prog_name="outhaul", standalone_mode=False)
+        # Not by click's main(), which has endings of its own: a broken pipe would be our failure there.
+        with command.make_context("outhaul", list(arguments)) as context:
+            command.invoke(context)
         sys.stdout.flush()
     except OuthaulError as error:
         print_error(dict(error.to_dict()), as_json)
         return error.exit_status
-    except click.Abort:
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         return 130
     except click.ClickException as error:
         _print_usage(error, as_json)
         return 2
-    except (BrokenPipeError, SystemExit) as ended:
-        # click turns a broken pipe into an exit of its own
-        if isinstance(ended, SystemExit) and not isinstance(ended.__context__, BrokenPipeError):
-            raise
+    except BrokenPipeError:
         return _reader_left()
     except Exception as error:  # noqa: BLE001 - the last line of defence: print it, and say whose fault it is
         traceback.print_exc()
@@ -64,16 +68,19 @@ def print_error(fields: dict[str, object], as_json: bool) -> None:
 
 
 def _asked_for_json(arguments: Sequence[str]) -> bool:
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    return any((a in ("-o", "--output") and b == "json") or a in ("-ojson", "--output=json") for a, b in pairs)
+    named = any(flag in ("-o", "--output") and value == "json" for flag, value in pairwise(arguments))
+    return named or not {"-ojson", "--output=json"}.isdisjoint(arguments)
 
 
 def _print_usage(error: click.ClickException, as_json: bool) -> None:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and not as_json:
+        click.echo(error.format_message(), err=True)
+        return
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "outhaul"
     fields = {
         "code": "usage",
-        "message": error.format_message().rstrip("."),
+        "message": error.format_message().partition("\n")[0].rstrip("."),
         "found": "",
         "expected": context.get_usage().removeprefix("Usage: ") if context else "",
         "remedy": f"see `{path} --help`",

@@ -247,6 +247,14 @@ def test_a_command_line_that_is_not_understood_ends_with_2_and_says_where_help_i
     assert "--help" in error["remedy"]
 
 
+@pytest.mark.parametrize("group", [[], ["run"], ["service"]])
+def test_a_command_that_is_not_finished_gets_the_help(outhaul: Command, group: list[str]) -> None:
+    answer = outhaul(*group)
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err.startswith("Usage: outhaul")
+    assert "Commands:" in answer.err
+
+
 def test_an_answer_that_does_not_come_ends_with_4(outhaul: Command) -> None:
     """A service is there, its router is not: an outside cause."""
     opened = open_workspace(read_settings(outhaul.env_vars))
