@@ -55,7 +55,7 @@ class Model(msgspec.Struct, kw_only=True):
 
 def check_model_name(name: str) -> None:
     """Refuse a name outside v1's rule."""
-    if not MODEL_NAME.match(name):
+    if not MODEL_NAME.fullmatch(name):
         raise Refused(
             "model-name",
             f"`{name}` cannot name a model",

@@ -192,7 +192,7 @@ def replica_deployment(service: str, version: int) -> str:
 
 def check_service_name(name: str) -> None:
     """Refuse a name outside v1's rule."""
-    if not (3 <= len(name) <= 32 and SERVICE_NAME.match(name)):
+    if not (3 <= len(name) <= 32 and SERVICE_NAME.fullmatch(name)):
         raise Refused(
             "service-name",
             f"`{name}` cannot name a service",

@@ -93,6 +93,7 @@ def _cloned(workspace: Workspace, reference: str) -> Path:
     _git(["git", "clone", "--quiet", "--depth", "1", *branch, "--", url, str(target)], reference)
     project = (target / folder).resolve()
     if not project.is_relative_to(target.resolve()) or not project.is_dir():
+        forget_clone(workspace, target)
         raise NotFound(
             "project-folder",
             "the repository has no such folder",
@@ -155,7 +156,7 @@ def git_state(reference: str, folder: Path) -> tuple[str, bool]:
     try:
         commit = _ask_git(folder, "rev-parse", "HEAD")
         return commit, bool(_ask_git(folder, "status", "--porcelain", "--", "."))
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         # Provenance is a record of what could be known; a project need not stand in a repository.
         return "", False
 
