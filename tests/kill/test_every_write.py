@@ -54,9 +54,8 @@ def test_a_flow_killed_before_any_of_its_writes_completes_when_it_is_started_aga
         return True
 
     reached = sum(outcomes(survived))
-    Deployment(
-        machine, folder, f"{kind}-{watcher}-last".lower()
-    ).complete()  # any deployment clears what dead ones left, at its beginning
+    # Any deployment clears at its beginning what dead ones left.
+    Deployment(machine, folder, f"{kind}-{watcher}-last".lower()).complete()
     assert reached >= FEWEST[kind]
     assert half_written(machine) == []
 
