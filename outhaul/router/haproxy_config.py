@@ -1,6 +1,6 @@
 """HAProxy's configuration as text. Pure. Valid on HAProxy 2.6 to 3.x.
 
-A request's way: id → service (path) → key → deployment (one, or by bucket) → slot → the queue of that deployment's
+A request's way: id → path (deployment, or `split`) → key → bucket where split → slot → the queue of that deployment's
 replicas. Everything that changes while it runs stands in maps and servers, never in this text.
 """
 
