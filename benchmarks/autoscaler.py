@@ -18,9 +18,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from outhaul.autoscaler import Load, ScalerSpec, ScalerState, decide
 from outhaul.home import Home
 from outhaul.router.__main__ import TICK_SECONDS
+from outhaul.service.autoscaler import Load, ScalerSpec, ScalerState, decide
 from tests.router.stage import Stage, scaled, service, version
 
 MOST_SECONDS = 1.0

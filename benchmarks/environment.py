@@ -21,10 +21,10 @@ from outhaul.adapters.build_process import BuildSettings
 from outhaul.adapters.environment_folder import Entry, FolderEnvironmentStore
 from outhaul.adapters.interpreters import uv_command
 from outhaul.adapters.uv_builder import UvBuilder
-from outhaul.dependencies import parse_conda
-from outhaul.environment import Environment, canonical, environment_hash
+from outhaul.environment.definition import Environment, canonical, environment_hash
+from outhaul.environment.dependencies import parse_conda
+from outhaul.environment.requirements import parse_requirements
 from outhaul.ports import BuiltEnvironment
-from outhaul.requirements import parse_requirements
 
 TARGET_MS = 50
 ENVIRONMENTS = 100
@@ -35,8 +35,8 @@ FRESH = """
 import sys
 from pathlib import Path
 from outhaul.adapters.environment_folder import FolderEnvironmentStore
-from outhaul.dependencies import parse_conda
-from outhaul.environment import Environment, environment_hash
+from outhaul.environment.dependencies import parse_conda
+from outhaul.environment.definition import Environment, environment_hash
 conda = parse_conda(Path(sys.argv[1]).read_text(encoding="utf-8"))
 found = FolderEnvironmentStore(Path(sys.argv[2]), "workspace").find(environment_hash(Environment(conda=conda)))
 assert found is not None

@@ -23,9 +23,9 @@ import psutil
 
 from outhaul.adapters.haproxy import HaproxyDataPlane, RouterFiles, find_haproxy, prepare_haproxy
 from outhaul.home import Home
-from outhaul.replica import Replica, ReplicaState
 from outhaul.router.routes import plan
-from outhaul.service import Score, Service, ServiceSpec, Version
+from outhaul.service.record import Score, Service, ServiceSpec, Version
+from outhaul.service.replica import Replica, ReplicaState
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "outhaul" / "bench"
 KEY = "benchmark-key"

@@ -27,7 +27,7 @@ TOTAL = 299_900_000
 SEED = 20_240_229
 TAKE = (
     "import sys; from pathlib import Path; from outhaul.home import Home; "
-    "from outhaul.snapshot import take_and_zip; from outhaul.snapshot_limits import Limits; "
+    "from outhaul.snapshot.taking import take_and_zip; from outhaul.snapshot.limits import Limits; "
     "take_and_zip(Path(sys.argv[1]), Home(Path(sys.argv[2])), Limits())"
 )
 Times = dict[str, list[tuple[float, float]]]

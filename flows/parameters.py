@@ -9,8 +9,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from outhaul.project import Overrides
-from outhaul.quantities import REPLICAS_PATTERN
+from outhaul.project.description import Overrides
+from outhaul.project.quantities import REPLICAS_PATTERN
 
 Replicas = Annotated[str, Field(pattern=f"^$|{REPLICAS_PATTERN}")]
 """`3`, or `2..4`; empty: as the project says."""

@@ -11,7 +11,7 @@ from flows.names import named
 from flows.parameters import ProjectOverrides, Replicas, library_overrides
 from flows.run import find_image
 from flows.running import deploying, open_run, release_hook
-from outhaul.service import MOST_MODELS
+from outhaul.service.record import MOST_MODELS
 from tasks.models import find_models
 from tasks.projects import zip_project
 from tasks.services import check_service, roll_out_router, roll_out_service

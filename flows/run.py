@@ -7,9 +7,9 @@ from prefect import flow
 from flows.names import named
 from flows.parameters import ProjectOverrides, library_overrides
 from flows.running import open_run, release_hook, released
-from outhaul.planning import Plan
 from outhaul.ports import BuiltEnvironment
-from outhaul.service import ModelRef
+from outhaul.run.planning import Plan
+from outhaul.service.record import ModelRef
 from tasks.compute import download_project, scale_up_compute, unzip_project
 from tasks.context import RunRef
 from tasks.images import build_image, hash_environment, look_up_global_registry, look_up_workspace_registry, push_image

@@ -12,8 +12,8 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 from pydantic_core import to_jsonable_python
 
-from outhaul.deployer_lock import DeployerLock
-from outhaul.lifecycle import LEASE_SECONDS, begin_run, finish_run, heartbeat, release_run
+from outhaul.run.lifecycle import LEASE_SECONDS, begin_run, finish_run, heartbeat, release_run
+from outhaul.service.deployer_lock import DeployerLock
 from tasks.compute import scale_down_compute
 from tasks.context import RunRef
 from tasks.report import publish_report

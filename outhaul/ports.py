@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from outhaul.environment import Environment
-from outhaul.replica import Replica, ReplicaTemplate
-from outhaul.run import EndReason
+from outhaul.environment.definition import Environment
+from outhaul.run.record import EndReason
+from outhaul.service.replica import Replica, ReplicaTemplate
 
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""

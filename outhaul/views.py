@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from outhaul.model import Model
+from outhaul.model.record import Model
 from outhaul.ports import BuiltEnvironment
-from outhaul.replica import Replica, ReplicaState
 from outhaul.router.status import ServiceStatus
-from outhaul.run import Run, Step
-from outhaul.service import Service, Version, replica_deployment
+from outhaul.run.record import Run, Step
+from outhaul.service.record import Service, Version, replica_deployment
+from outhaul.service.replica import Replica, ReplicaState
 from outhaul.times import unix
 
 

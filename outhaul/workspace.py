@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from outhaul.ports import Cluster, Compute, EnvironmentStore, ImageBuilder, ObjectStore, SecretStore
-from outhaul.records import Records
 from outhaul.settings import Settings
+from outhaul.store.records import Records
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def open_workspace(settings: Settings) -> Workspace:
     from outhaul.adapters.process_cluster import ProcessCluster
     from outhaul.adapters.process_compute import ProcessCompute
     from outhaul.adapters.uv_builder import UvBuilder
-    from outhaul.snapshot_limits import UNPACK_LIMITS
+    from outhaul.snapshot.limits import UNPACK_LIMITS
 
     home = settings.home
     store = FolderStore(home.store)

@@ -6,10 +6,10 @@ import time
 
 from prefect import get_run_logger, task
 
-from outhaul.keys import snapshot_zip
-from outhaul.lifecycle import LEASE_SECONDS, release_run
-from outhaul.planning import Plan
 from outhaul.ports import ComputeRequest, Slot
+from outhaul.run.lifecycle import LEASE_SECONDS, release_run
+from outhaul.run.planning import Plan
+from outhaul.store.keys import snapshot_zip
 from tasks.context import REMOTE, RunRef, step
 
 

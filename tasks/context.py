@@ -15,7 +15,7 @@ from prefect.tasks import exponential_backoff
 
 from blocks.workspace import open_named
 from outhaul.errors import OuthaulError
-from outhaul.journal import Journal, OpenStep
+from outhaul.run.journal import Journal, OpenStep
 from outhaul.workspace import Workspace
 
 

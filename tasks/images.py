@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from prefect import get_run_logger, task
 
-from outhaul.environment import image_name
+from outhaul.environment.definition import image_name
 from outhaul.errors import Refused
-from outhaul.planning import Plan
 from outhaul.ports import BuiltEnvironment
+from outhaul.run.planning import Plan
 from tasks.context import REMOTE, RunRef, step
 
 

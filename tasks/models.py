@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from prefect import task
 
-from outhaul.keys import run_record
-from outhaul.planning import Plan
+from outhaul.model.registry import find_model, model_refs, register_run_model
 from outhaul.ports import BuiltEnvironment
-from outhaul.registry import find_model, model_refs, register_run_model
-from outhaul.run import Run
-from outhaul.service import ModelRef
+from outhaul.run.planning import Plan
+from outhaul.run.record import Run
+from outhaul.service.record import ModelRef
+from outhaul.store.keys import run_record
 from tasks.context import REMOTE, RunRef, step
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prefect import get_run_logger, task
 
-from outhaul.lifecycle import note_plan
-from outhaul.planning import Plan, plan_run
-from outhaul.project import Overrides
+from outhaul.project.description import Overrides
+from outhaul.run.lifecycle import note_plan
+from outhaul.run.planning import Plan, plan_run
 from tasks.context import REMOTE, RunRef, step
 
 

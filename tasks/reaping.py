@@ -7,8 +7,8 @@ import time
 from prefect import get_run_logger, task
 
 from blocks.workspace import open_named
-from outhaul.flow_folder import flow_is_alive
-from outhaul.lifecycle import reap
+from outhaul.run.flow_folder import flow_is_alive
+from outhaul.run.lifecycle import reap
 from tasks.context import REMOTE
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
-from outhaul.keys import run_record
-from outhaul.report import step_table
-from outhaul.run import Run
+from outhaul.run.record import Run
+from outhaul.run.report import step_table
+from outhaul.store.keys import run_record
 from tasks.context import RunRef
 
 

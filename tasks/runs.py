@@ -6,14 +6,14 @@ import time
 
 from prefect import get_run_logger, task
 
-from outhaul.keys import run_record
-from outhaul.log_relay import LogRelay
-from outhaul.planning import Plan
 from outhaul.ports import BuiltEnvironment, ScriptSpec, Slot
-from outhaul.reuse import Ingredients, reusable_run
-from outhaul.run import Run
-from outhaul.training import run_entry_script as run_to_its_end
-from outhaul.training import save_everything
+from outhaul.run.log_relay import LogRelay
+from outhaul.run.planning import Plan
+from outhaul.run.record import Run
+from outhaul.run.reuse import Ingredients, reusable_run
+from outhaul.run.training import run_entry_script as run_to_its_end
+from outhaul.run.training import save_everything
+from outhaul.store.keys import run_record
 from tasks.context import ONCE, REMOTE, RunRef, step
 
 

@@ -6,13 +6,13 @@ import msgspec
 from prefect import task
 
 from blocks.workspace import open_named
-from outhaul.endpoint import wait_until_healthy, wait_until_routed
-from outhaul.lifecycle import note_scoring_uri
 from outhaul.machine import ensure_router
-from outhaul.planning import Plan
-from outhaul.rollout import Candidate, Rollout, roll_out, shrink
-from outhaul.service import ModelRef, Score
-from outhaul.services import retire
+from outhaul.run.lifecycle import note_scoring_uri
+from outhaul.run.planning import Plan
+from outhaul.service.endpoint import wait_until_healthy, wait_until_routed
+from outhaul.service.operations import retire
+from outhaul.service.record import ModelRef, Score
+from outhaul.service.rollout import Candidate, Rollout, roll_out, shrink
 from tasks.context import ONCE, REMOTE, RunRef, step
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from outhaul.errors import Busy, Conflict, NotFound, Refused, Unreachable
 from outhaul.ports import AttemptStatus, ComputeRequest, Lease, ObjectStore, Progress, ScriptSpec, Slot, Stored
-from outhaul.replica import Replica, ReplicaState, ReplicaTemplate
-from outhaul.run import EndReason
+from outhaul.run.record import EndReason
+from outhaul.service.replica import Replica, ReplicaState, ReplicaTemplate
 
 
 class FakeObjectStore:

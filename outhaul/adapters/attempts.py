@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from outhaul import supervisor
 from outhaul.adapters import processes
 from outhaul.adapters.processes import TOKEN
 from outhaul.errors import Failed
 from outhaul.ports import AttemptStatus
-from outhaul.run import EndReason
-from outhaul.script_environment import kept
+from outhaul.run import supervisor
+from outhaul.run.record import EndReason
+from outhaul.run.script_environment import kept
 
 _LOCK_QUERY = "hhqqi4x"
 """struct flock: type, whence, start, length, pid."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from outhaul.errors import Denied, Failed, Refused
-from outhaul.leftovers import passing_name
+from outhaul.run.leftovers import passing_name
 
 _NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,200}")
 

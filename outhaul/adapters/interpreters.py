@@ -12,8 +12,8 @@ import msgspec
 
 from outhaul.adapters.build_process import BuildSettings, run
 from outhaul.adapters.uv_failures import reason
+from outhaul.environment.python_version import Version, allows, best, nearest_minor, parse_version
 from outhaul.errors import Failed, Refused
-from outhaul.python_version import Version, allows, best, nearest_minor, parse_version
 
 Log = Callable[[str], None]
 RUNNING: Version = tuple(sys.version_info[:3])

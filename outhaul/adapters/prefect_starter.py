@@ -19,9 +19,9 @@ import psutil
 from outhaul.adapters.prefect_api import PrefectApi
 from outhaul.adapters.prefect_server import client_settings, prefect_folder, ui_url
 from outhaul.errors import Busy, Conflict, Refused
-from outhaul.flow_folder import FlowFolder, folder_of, living
 from outhaul.home import Home
 from outhaul.ports import FlowRun
+from outhaul.run.flow_folder import FlowFolder, folder_of, living
 
 FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 WAIT_SECONDS = 0.5
@@ -172,7 +172,7 @@ class PrefectStarter:
         mode = [] if entrypoint else ["--tend"]
         with folder.log.open("ab") as log:
             subprocess.run(
-                [sys.executable, "-m", "outhaul.flow_process", folder.path.name, *mode],
+                [sys.executable, "-m", "outhaul.run.flow_process", folder.path.name, *mode],
                 cwd=self.folder,
                 env=env_vars,
                 stdin=subprocess.DEVNULL,

@@ -18,9 +18,9 @@ from msgspec.structs import replace
 from outhaul.adapters import processes, state_files
 from outhaul.errors import Conflict, NotFound, Refused
 from outhaul.home import Home
-from outhaul.leftovers import passing_name
 from outhaul.node.state import Deployment, ReplicaRecord, Wanted
-from outhaul.replica import Replica, ReplicaState, ReplicaTemplate
+from outhaul.run.leftovers import passing_name
+from outhaul.service.replica import Replica, ReplicaState, ReplicaTemplate
 
 OLD_LOG = ".log-old"
 """What a log is renamed to when it has grown too long."""

@@ -13,8 +13,8 @@ from outhaul.adapters.slot_leases import SlotLeases, check_owner
 from outhaul.errors import Busy, Conflict, Refused
 from outhaul.home import Home
 from outhaul.ports import AttemptStatus, ComputeRequest, Lease, ObjectStore, ScriptSpec, Slot
-from outhaul.script_environment import script_environment
-from outhaul.snapshot_limits import Limits
+from outhaul.run.script_environment import script_environment
+from outhaul.snapshot.limits import Limits
 
 _WAIT_SECONDS = 0.2
 GRACE_SECONDS = 10.0
@@ -72,7 +72,7 @@ class ProcessCompute:
         return target.stat().st_size
 
     def unpack(self, slot: Slot) -> int:
-        from outhaul.archive import unzip
+        from outhaul.snapshot.archive import unzip
 
         storage = _storage(slot)
         project, part, count = storage / "project", storage / "project.part", storage / "project.files"

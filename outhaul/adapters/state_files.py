@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from outhaul.leftovers import passing_name
+from outhaul.run.leftovers import passing_name
 
 T = TypeVar("T", bound=msgspec.Struct)
 Mark = tuple[int, int, int]

@@ -14,9 +14,9 @@ from outhaul.adapters.build_process import BuildLog, BuildSettings, run
 from outhaul.adapters.environment_folder import Entry, FolderEnvironmentStore
 from outhaul.adapters.interpreters import RUNNING, dotted, fetch_python, find_python, no_python, uv_command
 from outhaul.adapters.uv_failures import failure
-from outhaul.dependencies import Parts, pip_requirement, take_apart
-from outhaul.environment import Environment, canonical, environment_hash, unsupported
-from outhaul.environment_lock import pinned
+from outhaul.environment.definition import Environment, canonical, environment_hash, unsupported
+from outhaul.environment.dependencies import Parts, pip_requirement, take_apart
+from outhaul.environment.lock import pinned
 from outhaul.errors import Failed, OuthaulError, Unreachable
 from outhaul.ports import BuiltEnvironment
 from outhaul.times import iso

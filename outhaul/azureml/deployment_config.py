@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from outhaul.azureml.naming import camel
-from outhaul.document import Document, Item
 from outhaul.errors import Refused
-from outhaul.project_layers import Layer, prune
-from outhaul.service import ServiceSpec
-from outhaul.typed_document import read_typed
+from outhaul.project.document import Document, Item
+from outhaul.project.layers import Layer, prune
+from outhaul.project.typed_document import read_typed
+from outhaul.service.record import ServiceSpec
 
 COMPUTE_TYPES = ("aks", "local")
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from outhaul.errors import Refused
-from outhaul.project_layers import prune
+from outhaul.project.layers import prune
 
 
 class PythonPart(msgspec.Struct, kw_only=True, frozen=True):

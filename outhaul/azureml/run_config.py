@@ -15,10 +15,10 @@ import msgspec
 from outhaul.azureml.deployment_config import drop_empty
 from outhaul.azureml.environment_object import EnvironmentObject, environment_layer
 from outhaul.azureml.naming import camel
-from outhaul.document import Document, Item
 from outhaul.errors import Refused
-from outhaul.project_layers import Layer, prune
-from outhaul.typed_document import read_typed
+from outhaul.project.document import Document, Item
+from outhaul.project.layers import Layer, prune
+from outhaul.project.typed_document import read_typed
 
 SUFFIX = ".runconfig"
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from outhaul.cli.options import follow_options
-from outhaul.project import Overrides
+from outhaul.project.description import Overrides
 
 F = TypeVar("F", bound=Callable[..., Any])
 

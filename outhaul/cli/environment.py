@@ -8,11 +8,11 @@ import click
 
 from outhaul.cli.options import output_option
 from outhaul.cli.output import print_json, print_list, print_show, workspace
-from outhaul.environment import canonical, environment_hash, image_name
+from outhaul.environment.definition import canonical, environment_hash, image_name
 from outhaul.errors import NotFound
-from outhaul.project import Overrides
-from outhaul.project_environment import environment_of
-from outhaul.project_files import load_project
+from outhaul.project.description import Overrides
+from outhaul.project.files import load_project
+from outhaul.project.packages import environment_of
 from outhaul.views import environment_view
 
 PATH = click.argument("path", type=click.Path(path_type=Path), default=".")
@@ -49,7 +49,7 @@ def list_(output: str) -> None:
 @output_option
 def lock(path: Path, write: Path | None, output: str) -> None:
     """The project's environment with every installed package pinned to its version."""
-    from outhaul.environment_lock import lock as pinned
+    from outhaul.environment.lock import lock as pinned
 
     opened = workspace()
     wanted = environment_of(load_project(path, Overrides()), path)

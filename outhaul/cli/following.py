@@ -11,12 +11,12 @@ import click
 
 from outhaul.cli.output import fitted, print_json, program, workspace
 from outhaul.errors import Failed, from_dict
-from outhaul.flow_folder import flow_is_alive, folder_of
-from outhaul.keys import run_record
-from outhaul.lifecycle import request_cancel
 from outhaul.ports import FlowRun
-from outhaul.report import reused_everything
-from outhaul.run import Run, RunState, Step, StepState
+from outhaul.run.flow_folder import flow_is_alive, folder_of
+from outhaul.run.lifecycle import request_cancel
+from outhaul.run.record import Run, RunState, Step, StepState
+from outhaul.run.report import reused_everything
+from outhaul.store.keys import run_record
 from outhaul.views import run_view
 from outhaul.workspace import Workspace
 

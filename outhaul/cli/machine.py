@@ -18,7 +18,7 @@ from outhaul.node.control import ProcessStatus
 def up(output: str) -> None:
     """Bring everything up: router, Prefect server and worker, and the replicas of all services."""
     from outhaul.cli.starting import say
-    from outhaul.runs import list_runs
+    from outhaul.run.finding import list_runs
 
     opened = workspace()
     given = opened.settings
@@ -50,8 +50,8 @@ def status(output: str) -> None:
 @output_option
 def reap(output: str) -> None:
     """Release what dead runs still hold. The `reap` flow does this on a schedule."""
-    from outhaul.flow_folder import flow_is_alive
-    from outhaul.lifecycle import reap as release
+    from outhaul.run.flow_folder import flow_is_alive
+    from outhaul.run.lifecycle import reap as release
 
     opened = workspace()
     released = release(opened, lambda run: flow_is_alive(opened.settings.home, run), time.time())

@@ -8,7 +8,7 @@ import click
 
 from outhaul.cli.options import output_option
 from outhaul.cli.output import print_json, print_list, print_show, workspace
-from outhaul.registry import download_model, find_model, list_models, register_path
+from outhaul.model.registry import download_model, find_model, list_models, register_path
 from outhaul.views import model_line, model_view
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from outhaul.autoscaler import replicas_needed as needed
 from outhaul.cli.options import output_option
 from outhaul.cli.output import print_json
+from outhaul.service.autoscaler import replicas_needed as needed
 
 
 @click.command("replicas-needed")

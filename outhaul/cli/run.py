@@ -11,9 +11,9 @@ import click
 from outhaul.cli.options import follow_options, output_option
 from outhaul.cli.output import print_json, print_list, print_show, workspace
 from outhaul.errors import Conflict
-from outhaul.keys import run_files, run_record
-from outhaul.run import Run
-from outhaul.runs import find_run, list_runs
+from outhaul.run.finding import find_run, list_runs
+from outhaul.run.record import Run
+from outhaul.store.keys import run_files, run_record
 from outhaul.views import run_line, run_view
 from outhaul.workspace import Workspace
 
@@ -53,7 +53,7 @@ def show(reference: str, output: str) -> None:
 @click.option("--flow", is_flag=True, help="The flow's own log instead of the entry script's output.")
 def logs(reference: str, following: bool, flow: bool) -> None:
     """All that the entry script printed, of all attempts."""
-    from outhaul import run_logs
+    from outhaul.run import logs as run_logs
 
     opened = workspace()
     found = find_run(opened, reference)
@@ -69,8 +69,8 @@ def logs(reference: str, following: bool, flow: bool) -> None:
 @output_option
 def outputs(reference: str, target: Path | None, output: str) -> None:
     """What the run saved of ./outputs."""
-    from outhaul import run_logs
-    from outhaul.downloads import download_files
+    from outhaul.model.downloads import download_files
+    from outhaul.run import logs as run_logs
 
     opened = workspace()
     found = find_run(opened, reference)
@@ -90,7 +90,7 @@ def outputs(reference: str, target: Path | None, output: str) -> None:
 def cancel(reference: str, output: str) -> None:
     """Stop a run. What it wrote so far is saved."""
     from outhaul.cli.starting import starter
-    from outhaul.lifecycle import request_cancel
+    from outhaul.run.lifecycle import request_cancel
 
     opened = workspace()
     found = find_run(opened, reference)
@@ -123,7 +123,7 @@ def restart(reference: str, output: str, detach: bool) -> None:
 
 def _died_unwritten(opened: Workspace, run_id: str) -> bool:
     """Whether the flow died before the run's record was written. Then only its folder and Prefect know of it."""
-    from outhaul.flow_folder import folder_of
+    from outhaul.run.flow_folder import folder_of
 
     started = folder_of(opened.settings.home, run_id).read() is not None
     return started and opened.records.find(run_record(run_id), Run) is None

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from outhaul import services
 from outhaul.cli.options import follow_options, output_option
 from outhaul.cli.output import print_json, print_list, print_show, workspace
-from outhaul.endpoint import router_url
-from outhaul.rollout import find_service
+from outhaul.service import operations as services
+from outhaul.service.endpoint import router_url
+from outhaul.service.rollout import find_service
 from outhaul.views import router_view, service_view
 
 NAME = click.argument("name")

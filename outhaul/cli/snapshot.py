@@ -8,8 +8,8 @@ import click
 
 from outhaul.cli.options import output_option
 from outhaul.cli.output import print_json, print_table, settings
-from outhaul.snapshot import take_and_zip
-from outhaul.snapshot_limits import Limits
+from outhaul.snapshot.limits import Limits
+from outhaul.snapshot.taking import take_and_zip
 
 
 @click.command()

@@ -9,20 +9,20 @@ from typing import Any
 
 import click
 
-from outhaul.deployer_lock import DeployerLock
 from outhaul.errors import NotFound
-from outhaul.keys import run_record
 from outhaul.machine import bring_up, check_ports, prefect_api_url
-from outhaul.model import Model
-from outhaul.planning import plan_run
+from outhaul.model.record import Model
 from outhaul.ports import FlowRun, FlowStarter
-from outhaul.project import Overrides, Project
-from outhaul.quantities import parse_replicas
-from outhaul.rollout import find_service
-from outhaul.run import Run
-from outhaul.service_keys import ensure_keys
+from outhaul.project.description import Overrides, Project
+from outhaul.project.quantities import parse_replicas
+from outhaul.project.sources import snapshot_reference
+from outhaul.run.planning import plan_run
+from outhaul.run.record import Run
+from outhaul.service.deployer_lock import DeployerLock
+from outhaul.service.keys import ensure_keys
+from outhaul.service.rollout import find_service
 from outhaul.settings import Settings
-from outhaul.sources import snapshot_reference
+from outhaul.store.keys import run_record
 from outhaul.workspace import Workspace
 
 
@@ -64,7 +64,7 @@ def start_rollout(
     opened: Workspace, folder: Path, name: str, models: list[str], replicas: str | None, flags: Mapping[str, str | None]
 ) -> FlowRun:
     """Check the score files and models, and start a rollout without training."""
-    from outhaul.registry import find_model
+    from outhaul.model.registry import find_model
 
     given: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
     overrides = Overrides(service=name, replicas=replicas, **given)
@@ -90,7 +90,7 @@ def start_rollout(
 
 def start_update(opened: Workspace, name: str, models: list[str], replicas: str | None) -> FlowRun:
     """Start a rollout of what the service serves now, with what is named here in place of it."""
-    from outhaul.registry import find_model
+    from outhaul.model.registry import find_model
 
     live = find_service(opened, name).live
     if not live:

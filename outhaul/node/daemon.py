@@ -27,7 +27,7 @@ from outhaul.node.kept_keeper import KeptKeeper
 from outhaul.node.local_ports import token_prefix
 from outhaul.node.replica_keeper import App, KeeperSettings, Launcher, ReplicaKeeper
 from outhaul.node.state import REPLICAS_ORDER, Deployment, KeptProcess, NodeRecord, Wanted
-from outhaul.replica import ReplicaTemplate
+from outhaul.service.replica import ReplicaTemplate
 
 log = logging.getLogger("outhaul.node")
 TICK_SECONDS = 0.1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from outhaul.node.replica_life import overdue
 from outhaul.node.state import Deployment, ReplicaRecord
-from outhaul.replica import ReplicaState
+from outhaul.service.replica import ReplicaState
 
 DRAIN_GRACE_SECONDS = 1.0
 """From being marked to SIGTERM. Routers see the mark within 0.5 s and send nothing more."""

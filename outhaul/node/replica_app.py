@@ -24,13 +24,13 @@ from outhaul.adapters.environment_folder import FolderEnvironmentStore
 from outhaul.adapters.folder_store import FolderStore
 from outhaul.errors import Failed, NotFound
 from outhaul.home import Home
-from outhaul.keys import model_record, snapshot_zip
-from outhaul.model import Model
+from outhaul.model.record import Model
 from outhaul.node.replica_keeper import Place
 from outhaul.node.state import ReplicaCommand
 from outhaul.ports import BuiltEnvironment, ObjectStore
-from outhaul.replica import ReplicaTemplate
-from outhaul.service import ModelRef
+from outhaul.service.record import ModelRef
+from outhaul.service.replica import ReplicaTemplate
+from outhaul.store.keys import model_record, snapshot_zip
 
 MODELS = "azureml-models"
 SOURCE = "source"
@@ -144,7 +144,7 @@ def materialise(store: ObjectStore, template: ReplicaTemplate, folder: Path) -> 
 
 
 def _unpack_snapshot(store: ObjectStore, snapshot: str, part: Path) -> None:
-    from outhaul.archive import unzip
+    from outhaul.snapshot.archive import unzip
 
     packed = part / "snapshot.zip"
     store.download(snapshot_zip(snapshot), packed)

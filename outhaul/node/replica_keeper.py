@@ -21,7 +21,7 @@ from outhaul.node.local_ports import free_port, is_free
 from outhaul.node.reconcile import Action, Create, Drain, Forget, Kill, Start, Stop
 from outhaul.node.state import Deployment, ReplicaCommand, ReplicaRecord
 from outhaul.node.watch import Watch, health, socket_of
-from outhaul.replica import ReplicaTemplate
+from outhaul.service.replica import ReplicaTemplate
 
 log = logging.getLogger("outhaul.node")
 MEMORY_SECONDS = 1.0

@@ -8,8 +8,8 @@ from enum import Enum
 from msgspec.structs import replace
 
 from outhaul.node.state import Deployment, ProcessId, ReplicaRecord, back_off
-from outhaul.replica import ReplicaState, ReplicaTemplate
-from outhaul.service import Probe
+from outhaul.service.record import Probe
+from outhaul.service.replica import ReplicaState, ReplicaTemplate
 
 DRAIN_MARGIN_SECONDS = 10.0
 """Beyond queue wait and scoring timeout: for answers on their way, and for the interpreter's own end."""

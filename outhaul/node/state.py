@@ -10,7 +10,7 @@ from functools import cached_property
 
 import msgspec
 
-from outhaul.replica import Replica, ReplicaState, ReplicaTemplate
+from outhaul.service.replica import Replica, ReplicaState, ReplicaTemplate
 
 
 class ProcessId(msgspec.Struct, frozen=True):

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from outhaul.adapters import state_files
-from outhaul.autoscaler import utilization
 from outhaul.errors import OuthaulError
 from outhaul.ports import Cluster
-from outhaul.replica import Replica
 from outhaul.router.dataplane import Change, DataPlane, MoreSlots, ReplaceMap, View
 from outhaul.router.loads import retry_after, traffic_of
 from outhaul.router.routes import leading_spec, plan
@@ -22,7 +20,9 @@ from outhaul.router.scaling import Scaling, Seen
 from outhaul.router.slots import wait_class
 from outhaul.router.sources import ServiceSource
 from outhaul.router.status import RouterStatus, ServiceStatus
-from outhaul.service import Service, replica_deployment
+from outhaul.service.autoscaler import utilization
+from outhaul.service.record import Service, replica_deployment
+from outhaul.service.replica import Replica
 
 STATUS_SECONDS = 1.0
 log = logging.getLogger("outhaul.router")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from outhaul.autoscaler import Load, ScalerSpec
-from outhaul.replica import Replica, ReplicaState
 from outhaul.router.dataplane import Traffic, View
-from outhaul.service import ServiceSpec
+from outhaul.service.autoscaler import Load, ScalerSpec
+from outhaul.service.record import ServiceSpec
+from outhaul.service.replica import Replica, ReplicaState
 
 LONGEST_RETRY_SECONDS = 60
 NO_REPLICA_RETRY_SECONDS = 2

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from outhaul.replica import Replica, ReplicaState
 from outhaul.router.dataplane import (
     AddServer,
     Change,
@@ -23,7 +22,8 @@ from outhaul.router.dataplane import (
     View,
 )
 from outhaul.router.slots import wait_class, wait_of
-from outhaul.service import Service, ServiceSpec, Version, replica_deployment
+from outhaul.service.record import Service, ServiceSpec, Version, replica_deployment
+from outhaul.service.replica import Replica, ReplicaState
 
 SPLIT = "split"
 """In the map `paths`, for a service whose requests go to several versions. Deployments' names end in a number."""

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from outhaul.autoscaler import Decision, Load, ScalerState, decide
 from outhaul.ports import Cluster
-from outhaul.replica import Replica, ReplicaState
 from outhaul.router.dataplane import Traffic, View
 from outhaul.router.loads import idle_first, measure, scaler_spec, traffic_of
-from outhaul.service import Service, ServiceSpec, Version, replica_deployment
+from outhaul.service.autoscaler import Decision, Load, ScalerState, decide
+from outhaul.service.record import Service, ServiceSpec, Version, replica_deployment
+from outhaul.service.replica import Replica, ReplicaState
 
 LEAVING_SECONDS = 10.0
 log = logging.getLogger("outhaul.router")

@@ -9,8 +9,8 @@ import msgspec
 from outhaul.adapters import state_files
 from outhaul.errors import NotFound, OuthaulError
 from outhaul.ports import ObjectStore
-from outhaul.records import Records
-from outhaul.service import Service
+from outhaul.service.record import Service
+from outhaul.store.records import Records
 
 PREFIX = "services/"
 

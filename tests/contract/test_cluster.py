@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from outhaul.errors import Conflict, NotFound, Refused
 from outhaul.ports import Cluster
-from outhaul.replica import Replica, ReplicaState, ReplicaTemplate
+from outhaul.service.replica import Replica, ReplicaState, ReplicaTemplate
 from tests.fakes import FakeCluster
 from tests.stand_ins.machine import machine, until
 

@@ -24,7 +24,7 @@ from outhaul.adapters.process_compute import ProcessCompute, remove_tree
 from outhaul.errors import Busy, Conflict, NotFound, Refused
 from outhaul.home import Home
 from outhaul.ports import AttemptStatus, BuiltEnvironment, Compute, ComputeRequest, ScriptSpec, Slot
-from outhaul.run import EndReason
+from outhaul.run.record import EndReason
 from tests.contract.test_object_store import as_ordinary_user
 from tests.fakes import FakeCompute, FakeObjectStore
 

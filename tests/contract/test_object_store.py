@@ -18,7 +18,7 @@ import pytest
 from outhaul.adapters.folder_store import FolderStore
 from outhaul.errors import Conflict, Denied, Failed, NotFound, Refused
 from outhaul.ports import ObjectStore
-from outhaul.records import Records
+from outhaul.store.records import Records
 from tests.fakes import FakeObjectStore
 
 
@@ -187,7 +187,7 @@ COUNT = """
 import sys
 from pathlib import Path
 from outhaul.adapters.folder_store import FolderStore
-from outhaul.records import Records
+from outhaul.store.records import Records
 from tests.contract.test_object_store import Counter
 
 records = Records(FolderStore(Path(sys.argv[1])))

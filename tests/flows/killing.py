@@ -9,12 +9,12 @@ from pathlib import Path
 
 import psutil
 
-from outhaul.deployer_lock import Lock
-from outhaul.keys import service_lock
-from outhaul.registry import list_models
-from outhaul.rollout import find_service
-from outhaul.run import Run, RunState, StepState
-from outhaul.service import ServiceState
+from outhaul.model.registry import list_models
+from outhaul.run.record import Run, RunState, StepState
+from outhaul.service.deployer_lock import Lock
+from outhaul.service.record import ServiceState
+from outhaul.service.rollout import find_service
+from outhaul.store.keys import service_lock
 from tests.flows.conftest import eventually
 from tests.flows.machine import PROJECTS, Machine
 

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 import msgspec
 import yaml
 
-from outhaul.flow_folder import FlowFolder, flow_is_alive, folder_of
 from outhaul.home import Home
-from outhaul.keys import run_record
-from outhaul.records import Records
-from outhaul.run import Run
+from outhaul.run.flow_folder import FlowFolder, flow_is_alive, folder_of
+from outhaul.run.record import Run
 from outhaul.settings import read_settings
+from outhaul.store.keys import run_record
+from outhaul.store.records import Records
 from outhaul.workspace import Workspace, open_workspace
 
 PROJECTS = Path(__file__).parent / "projects"

@@ -13,10 +13,10 @@ import pytest
 
 from outhaul.adapters.prefect_api import PrefectApi
 from outhaul.adapters.prefect_starter import PrefectStarter
-from outhaul.deployer_lock import Lock
-from outhaul.keys import service_lock
-from outhaul.outputs import read_manifest
-from outhaul.run import EndReason, RunState
+from outhaul.run.outputs import read_manifest
+from outhaul.run.record import EndReason, RunState
+from outhaul.service.deployer_lock import Lock
+from outhaul.store.keys import service_lock
 from tests.flows.conftest import eventually
 from tests.flows.killing import Deployment, check_nothing_held, half_written
 from tests.flows.machine import Answer, Machine, project

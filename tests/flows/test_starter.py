@@ -16,9 +16,9 @@ from outhaul.adapters.prefect_registration import register
 from outhaul.adapters.prefect_server import worker_process
 from outhaul.adapters.prefect_starter import PrefectStarter
 from outhaul.errors import Busy, Conflict, NotFound, Refused, Unreachable
-from outhaul.flow_folder import FlowFolder, folder_of
 from outhaul.home import Home
 from outhaul.ports import FlowRun
+from outhaul.run.flow_folder import FlowFolder, folder_of
 from tests.flows.conftest import eventually, free_port, kept, new_home
 
 SAMPLES = Path(__file__).parent / "sample_flows"

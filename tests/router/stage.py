@@ -22,12 +22,12 @@ from msgspec.structs import replace
 
 from outhaul.adapters.haproxy import HaproxyDataPlane, prepare_haproxy
 from outhaul.home import Home
-from outhaul.records import Records
-from outhaul.replica import Replica, ReplicaState
 from outhaul.router.agent import Agent, Clocks
 from outhaul.router.routes import plan
 from outhaul.router.sources import ServiceSource
-from outhaul.service import AutoScaler, Score, Service, ServiceSpec, Version, replica_deployment
+from outhaul.service.record import AutoScaler, Score, Service, ServiceSpec, Version, replica_deployment
+from outhaul.service.replica import Replica, ReplicaState
+from outhaul.store.records import Records
 from tests.fakes import FakeCluster, FakeObjectStore
 
 KEYS = ("primary-key", "secondary-key")

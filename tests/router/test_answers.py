@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from outhaul.adapters.haproxy import RouterFiles
-from outhaul.replica import ReplicaState
 from outhaul.router.dataplane import ReplaceMap
 from outhaul.router.metrics import serve
+from outhaul.service.replica import ReplicaState
 from tests.router.stage import KEYS, Stage, fixed, scaled, seen_by, service, until, version
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from outhaul.errors import Unreachable
-from outhaul.replica import ReplicaState
 from outhaul.router.slots import FIRST_LAYOUT
+from outhaul.service.replica import ReplicaState
 from tests.router.stage import Stage, fixed, running, scaled, seen_by, service, until, version
 
 PATIENT = fixed(max_queue_wait_ms=10_000)

@@ -16,7 +16,7 @@ from outhaul.home import Home
 from outhaul.node.control import ProcessStatus, down, status, up
 from outhaul.node.local_ports import token_prefix
 from outhaul.node.state import KeptProcess
-from outhaul.replica import Replica, ReplicaTemplate
+from outhaul.service.replica import Replica, ReplicaTemplate
 
 NODE = Path(__file__).with_name("node.py")
 

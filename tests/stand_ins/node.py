@@ -12,7 +12,7 @@ from outhaul.home import Home
 from outhaul.node.daemon import run_node
 from outhaul.node.replica_keeper import Place
 from outhaul.node.state import ReplicaCommand
-from outhaul.replica import ReplicaTemplate
+from outhaul.service.replica import ReplicaTemplate
 
 REPLICA = Path(__file__).with_name("replica.py")
 

@@ -13,13 +13,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from outhaul.home import Home
-from outhaul.keys import run_record, service_record
-from outhaul.outputs import save_outputs
-from outhaul.registry import register_run_model
-from outhaul.run import Attempt, EndReason, Run, RunState, Step, StepState
-from outhaul.service import Keys, Score, Service, ServiceSpec, ServiceState, Version
-from outhaul.service_keys import ensure_keys
+from outhaul.model.registry import register_run_model
+from outhaul.run.outputs import save_outputs
+from outhaul.run.record import Attempt, EndReason, Run, RunState, Step, StepState
+from outhaul.service.keys import ensure_keys
+from outhaul.service.record import Keys, Score, Service, ServiceSpec, ServiceState, Version
 from outhaul.settings import read_settings
+from outhaul.store.keys import run_record, service_record
 from outhaul.workspace import Workspace, open_workspace
 from tests.system.cli_process import Command
 

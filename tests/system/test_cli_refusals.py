@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from outhaul.deployer_lock import DeployerLock
 from outhaul.home import Home
+from outhaul.service.deployer_lock import DeployerLock
 from outhaul.settings import read_settings
 from outhaul.workspace import open_workspace
 from tests.system.cli_process import Command
@@ -258,8 +258,8 @@ def test_a_command_that_is_not_finished_gets_the_help(outhaul: Command, group: l
 def test_an_answer_that_does_not_come_ends_with_4(outhaul: Command) -> None:
     """A service is there, its router is not: an outside cause."""
     opened = open_workspace(read_settings(outhaul.env_vars))
-    from outhaul.keys import service_record
-    from outhaul.service import Service
+    from outhaul.service.record import Service
+    from outhaul.store.keys import service_record
 
     opened.records.create(service_record("digits"), Service(name="digits", created_at="", updated_at=""))
     answer = outhaul("service", "run", "digits", "--data", "{}", "-o", "json")

@@ -18,12 +18,12 @@ from outhaul.adapters.build_process import BuildSettings
 from outhaul.adapters.environment_folder import FolderEnvironmentStore
 from outhaul.adapters.interpreters import RUNNING, dotted, find_python
 from outhaul.adapters.uv_builder import UvBuilder
-from outhaul.dependencies import parse_conda
-from outhaul.environment import Environment, environment_hash
-from outhaul.environment_lock import lock
+from outhaul.environment.definition import Environment, environment_hash
+from outhaul.environment.dependencies import parse_conda
+from outhaul.environment.lock import lock
+from outhaul.environment.requirements import parse_requirements
 from outhaul.errors import Denied, Failed, OuthaulError, Refused, Unreachable
 from outhaul.ports import BuiltEnvironment
-from outhaul.requirements import parse_requirements
 from tests.system.package_index import Index, conda_channel, wheel
 
 BUILDER = """
@@ -31,8 +31,8 @@ import sys
 from pathlib import Path
 from outhaul.adapters.environment_folder import FolderEnvironmentStore
 from outhaul.adapters.uv_builder import UvBuilder
-from outhaul.environment import Environment
-from outhaul.requirements import parse_requirements
+from outhaul.environment.definition import Environment
+from outhaul.environment.requirements import parse_requirements
 store = FolderEnvironmentStore(Path(sys.argv[1]), "workspace")
 built = UvBuilder(store).build(Environment(conda=parse_requirements(sys.argv[2])), lambda line: None)
 print(built.built_at, built.packages)

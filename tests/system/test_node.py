@@ -23,8 +23,8 @@ from outhaul.node.control import down, status
 from outhaul.node.local_ports import pick_port
 from outhaul.node.state import HttpReady, KeptProcess
 from outhaul.node.watch import end_reason, health
-from outhaul.replica import ReplicaState
-from outhaul.service import Probe, Resources
+from outhaul.service.record import Probe, Resources
+from outhaul.service.replica import ReplicaState
 from tests.stand_ins.machine import Machine, machine, sleeper, until
 
 SERVER, WORKER = sleeper("server", order=10), sleeper("worker", after=["server"], order=50)

@@ -20,16 +20,16 @@ from outhaul.adapters.environment_folder import FolderEnvironmentStore
 from outhaul.adapters.folder_store import FolderStore
 from outhaul.adapters.process_cluster import ProcessCluster
 from outhaul.adapters.uv_builder import UvBuilder
-from outhaul.environment import Environment, environment_hash
+from outhaul.environment.definition import Environment, environment_hash
 from outhaul.errors import Failed, NotFound
 from outhaul.home import Home
-from outhaul.keys import model_record, snapshot_zip
-from outhaul.model import Model
+from outhaul.model.record import Model
 from outhaul.node.control import down, status, up
 from outhaul.node.replica_app import ScoringLauncher, materialise, model_dir
-from outhaul.replica import Replica, ReplicaTemplate
-from outhaul.run import OutputFile
-from outhaul.service import ModelRef
+from outhaul.run.record import OutputFile
+from outhaul.service.record import ModelRef
+from outhaul.service.replica import Replica, ReplicaTemplate
+from outhaul.store.keys import model_record, snapshot_zip
 from tests.stand_ins.machine import until
 
 SCORE = """

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from outhaul.ports import ScriptSpec
-from outhaul.records import Records
-from outhaul.replica import ReplicaTemplate
+from outhaul.service.replica import ReplicaTemplate
 from outhaul.settings import read_settings
+from outhaul.store.records import Records
 from outhaul.workspace import Workspace, open_workspace
 from tests.fakes import FakeCluster, FakeCompute, FakeObjectStore, FakeSecrets
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from outhaul.archive import unzip
 from outhaul.errors import Conflict, NotFound, OuthaulError, Refused
 from outhaul.home import Home
-from outhaul.snapshot import snapshot_of, take_and_zip
-from outhaul.snapshot_limits import Limits
+from outhaul.snapshot.archive import unzip
+from outhaul.snapshot.limits import Limits
+from outhaul.snapshot.taking import snapshot_of, take_and_zip
 
 LIMITS = Limits(bytes=1_000_000, files=10)
 Write = Callable[[zipfile.ZipFile], None]

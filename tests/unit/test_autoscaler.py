@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outhaul.autoscaler import Decision, Load, ScalerSpec, ScalerState, decide, replicas_needed, utilization
 from outhaul.errors import Refused
+from outhaul.service.autoscaler import Decision, Load, ScalerSpec, ScalerState, decide, replicas_needed, utilization
 
 TRACES = sorted((Path(__file__).parent.parent / "golden" / "loads").glob("*.json"))
 SPEC = ScalerSpec(least=1, most=10)

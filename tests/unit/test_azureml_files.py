@@ -9,9 +9,9 @@ import pytest
 
 from outhaul.azureml.naming import camel
 from outhaul.errors import Refused
-from outhaul.project import EnvironmentSection, Overrides, Project, ScoreSection
-from outhaul.project_files import load_project
-from outhaul.service import AutoScaler, Resources
+from outhaul.project.description import EnvironmentSection, Overrides, Project, ScoreSection
+from outhaul.project.files import load_project
+from outhaul.service.record import AutoScaler, Resources
 
 # The samples have the shapes that v1's own documentation shows.
 DEPLOYMENT = {

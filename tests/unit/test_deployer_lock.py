@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outhaul.deployer_lock import DeployerLock, Lock, acquired, free
 from outhaul.errors import Conflict
-from outhaul.records import Records
+from outhaul.service.deployer_lock import DeployerLock, Lock, acquired, free
+from outhaul.store.records import Records
 from tests.fakes import FakeObjectStore
 
 

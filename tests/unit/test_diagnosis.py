@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from outhaul.diagnosis import HOPELESS_RESTARTS, diagnose
-from outhaul.replica import Replica, ReplicaState
+from outhaul.service.diagnosis import HOPELESS_RESTARTS, diagnose
+from outhaul.service.replica import Replica, ReplicaState
 
 
 def replica(state: ReplicaState, restarts: int = 0, message: str = "") -> Replica:

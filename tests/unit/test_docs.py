@@ -11,8 +11,8 @@ import click
 import pytest
 
 from outhaul.cli.root import outhaul
-from outhaul.project import Overrides
-from outhaul.project_files import load_project
+from outhaul.project.description import Overrides
+from outhaul.project.files import load_project
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

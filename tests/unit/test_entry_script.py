@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outhaul.entry_script import check_score_script, check_training_script
+from outhaul.project.entry_script import check_score_script, check_training_script
 
 GOOD = "def init():\n    pass\n\ndef run(data):\n    return data\n"
 

@@ -11,12 +11,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outhaul.dependencies import conda_variables, inline_conda, parse_conda, take_apart
-from outhaul.environment import Environment, canonical, environment_hash, image_name, unsupported
-from outhaul.environment_lock import lock
+from outhaul.environment.definition import Environment, canonical, environment_hash, image_name, unsupported
+from outhaul.environment.dependencies import conda_variables, inline_conda, parse_conda, take_apart
+from outhaul.environment.lock import lock
+from outhaul.environment.requirements import parse_requirements
 from outhaul.errors import Refused
 from outhaul.ports import BuiltEnvironment
-from outhaul.requirements import parse_requirements
 
 GOLDEN: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent.parent / "golden" / "environment_hash.json").read_text("utf-8")

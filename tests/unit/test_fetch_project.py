@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from outhaul.errors import Failed, NotFound, Refused
-from outhaul.keys import snapshot_zip
-from outhaul.planning import store_snapshot
-from outhaul.sources import fetch_project, forget_clone
+from outhaul.project.sources import fetch_project, forget_clone
+from outhaul.run.planning import store_snapshot
+from outhaul.store.keys import snapshot_zip
 from outhaul.workspace import Workspace
 from tests.unit.fake_workspace import fake_workspace
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from outhaul.entry_name import name_problem
-from outhaul.ignore import IgnoreFile, parse_line
-from outhaul.project_tree import find_project_files
+from outhaul.snapshot.entry_name import name_problem
+from outhaul.snapshot.ignore import IgnoreFile, parse_line
+from outhaul.snapshot.tree import find_project_files
 
 GIT_ENV = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from outhaul.errors import Failed
-from outhaul.journal import Journal
-from outhaul.keys import run_record
-from outhaul.records import Records
-from outhaul.run import Run, Step, StepState
+from outhaul.run.journal import Journal
+from outhaul.run.record import Run, Step, StepState
+from outhaul.store.keys import run_record
+from outhaul.store.records import Records
 from tests.fakes import FakeObjectStore
 
 

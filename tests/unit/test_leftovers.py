@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from outhaul.home import Home
-from outhaul.leftovers import passing_name, sweep_leftovers
+from outhaul.run.leftovers import passing_name, sweep_leftovers
 
 PLACES = (
     "secrets",

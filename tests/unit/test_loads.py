@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outhaul.autoscaler import Load
-from outhaul.replica import Replica, ReplicaState
 from outhaul.router.dataplane import Traffic, View
 from outhaul.router.loads import idle_first, measure, retry_after, scaler_spec
-from outhaul.service import AutoScaler, ServiceSpec
+from outhaul.service.autoscaler import Load
+from outhaul.service.record import AutoScaler, ServiceSpec
+from outhaul.service.replica import Replica, ReplicaState
 
 READY, STARTING, TERMINATING = ReplicaState.READY, ReplicaState.STARTING, ReplicaState.TERMINATING
 VIEW = View("1", {}, {"slots": {"d-1": "wait_500_000"}}, {"wait_500_000": Traffic(queued=3, busy={"a": 1, "b": 2})})

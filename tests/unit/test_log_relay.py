@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outhaul.log_relay import HEAD_LINES, LINES_PER_SECOND, LONGEST_LINE, TAIL_LINES, LogRelay
+from outhaul.run.log_relay import HEAD_LINES, LINES_PER_SECOND, LONGEST_LINE, TAIL_LINES, LogRelay
 
 
 def lines(first: int, last: int) -> bytes:

@@ -12,9 +12,9 @@ from outhaul.node import reconcile, replica_life
 from outhaul.node.reconcile import Action, Create, Drain, Forget, Kill, Probe, Start, Stop, plan, victims
 from outhaul.node.replica_life import Answer, ProbeResult
 from outhaul.node.state import Deployment, ProcessId, ReplicaRecord, Wanted, back_off
-from outhaul.replica import ReplicaState, ReplicaTemplate
-from outhaul.service import Probe as ProbeSettings
-from outhaul.service import Resources
+from outhaul.service.record import Probe as ProbeSettings
+from outhaul.service.record import Resources
+from outhaul.service.replica import ReplicaState, ReplicaTemplate
 
 TEMPLATE = ReplicaTemplate(
     deployment="digits-1", service="digits", version=1, environment="e", snapshot="s", score_script="score.py"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from outhaul.errors import Unreachable
-from outhaul.outputs import read_manifest, save_log, save_outputs, upload_tree
 from outhaul.ports import Progress
+from outhaul.run.outputs import read_manifest, save_log, save_outputs, upload_tree
 from tests.fakes import FakeObjectStore
 
 PREFIX = "run-files/r1/"

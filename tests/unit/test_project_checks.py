@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from outhaul.errors import Refused
-from outhaul.project_checks import check_project
-from outhaul.project_environment import environment_of
-from outhaul.project_files import load_project
+from outhaul.project.checks import check_project
+from outhaul.project.files import load_project
+from outhaul.project.packages import environment_of
 
 FILES = {
     "train.py": "print('training')\n",

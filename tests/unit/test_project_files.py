@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from outhaul.errors import Refused
-from outhaul.project import ModelSection, Overrides, Project
-from outhaul.project_files import load_project
+from outhaul.project.description import ModelSection, Overrides, Project
+from outhaul.project.files import load_project
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "project-file"
 BAR = "=====\n"

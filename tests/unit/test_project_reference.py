@@ -9,11 +9,11 @@ import jsonschema
 import pytest
 import yaml
 
-from outhaul.project_reference import PROJECT_PAGE, SCHEMA, SERVICE_PAGE, project_table, service_table, with_table
-from outhaul.project_schema import project_schema, schema_text
+from outhaul.project.reference import PROJECT_PAGE, SCHEMA, SERVICE_PAGE, project_table, service_table, with_table
+from outhaul.project.schema import project_schema, schema_text
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
-REMEDY = "run `python -m outhaul.project_reference`"
+REMEDY = "run `python -m outhaul.project.reference`"
 
 
 @pytest.mark.parametrize(("page", "table"), [(PROJECT_PAGE, project_table), (SERVICE_PAGE, service_table)])

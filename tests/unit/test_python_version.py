@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from outhaul.environment.python_version import allows, allows_minor, best, nearest_minor, parse_version
 from outhaul.errors import Refused
-from outhaul.python_version import allows, allows_minor, best, nearest_minor, parse_version
 
 AT_HAND = [(3, 8, 18), (3, 10, 13), (3, 11, 2), (3, 11, 7), (3, 12, 1)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from outhaul.errors import Refused
-from outhaul.quantities import parse_bytes, parse_duration, parse_replicas
+from outhaul.project.quantities import parse_bytes, parse_duration, parse_replicas
 
 
 @pytest.mark.parametrize(

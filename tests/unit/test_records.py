@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outhaul.errors import Conflict, Failed, NotFound, Refused
-from outhaul.record_format import merged
-from outhaul.records import Records
-from outhaul.run import Run, RunState
-from outhaul.service import Score, Service, Version
+from outhaul.run.record import Run, RunState
+from outhaul.service.record import Score, Service, Version
+from outhaul.store.format import merged
+from outhaul.store.records import Records
 from tests.fakes import FakeObjectStore
 
 

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from outhaul.errors import Refused
-from outhaul.redact import REDACTED, redact
+from outhaul.snapshot.redact import REDACTED, redact
 
 
 def test_keys_in_deploymentconfig_are_replaced() -> None:

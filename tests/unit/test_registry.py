@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from outhaul.errors import NotFound, Refused
-from outhaul.keys import run_record
-from outhaul.outputs import save_outputs
-from outhaul.registry import download_model, find_model, list_models, register_path, register_run_model
-from outhaul.run import Run
-from outhaul.service import ModelRef
+from outhaul.model.registry import download_model, find_model, list_models, register_path, register_run_model
+from outhaul.run.outputs import save_outputs
+from outhaul.run.record import Run
+from outhaul.service.record import ModelRef
+from outhaul.store.keys import run_record
 from outhaul.workspace import Workspace
 from tests.unit.fake_workspace import fake_workspace
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from outhaul.report import reused_everything, step_table
-from outhaul.run import Run, RunState, Step, StepState
-from outhaul.service import ModelRef
+from outhaul.run.record import Run, RunState, Step, StepState
+from outhaul.run.report import reused_everything, step_table
+from outhaul.service.record import ModelRef
 
 
 def run(**fields: Any) -> Run:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from outhaul.dependencies import pip_requirement
+from outhaul.environment.dependencies import pip_requirement
+from outhaul.environment.requirements import parse_requirements, split_constraints
 from outhaul.errors import Refused
-from outhaul.requirements import parse_requirements, split_constraints
 
 
 def lines(text: str, **files: str) -> list[str]:

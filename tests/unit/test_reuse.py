@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from outhaul.reuse import Ingredients, reusable_run
-from outhaul.run import Run, RunState
-from outhaul.service import ModelRef
+from outhaul.run.record import Run, RunState
+from outhaul.run.reuse import Ingredients, reusable_run
+from outhaul.service.record import ModelRef
 
 WANTED = Ingredients(snapshot="s", environment="e", arguments=("--a", "1"), data_digest="d")
 

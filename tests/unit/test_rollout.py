@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from outhaul.errors import Conflict, Failed, NotFound
-from outhaul.replica import Replica, ReplicaState, ReplicaTemplate
-from outhaul.rollout import Candidate, delete_service, find_service, roll_out, shrink
-from outhaul.service import AutoScaler, Keys, ModelRef, Score, ServiceSpec, ServiceState
+from outhaul.service.record import AutoScaler, Keys, ModelRef, Score, ServiceSpec, ServiceState
+from outhaul.service.replica import Replica, ReplicaState, ReplicaTemplate
+from outhaul.service.rollout import Candidate, delete_service, find_service, roll_out, shrink
 from tests.fakes import FakeCluster
 from tests.unit.fake_workspace import Fakes, fake_workspace
 

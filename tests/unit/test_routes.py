@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outhaul.replica import Replica, ReplicaState
 from outhaul.router.dataplane import (
     AddServer,
     Change,
@@ -25,7 +24,8 @@ from outhaul.router.dataplane import (
 )
 from outhaul.router.routes import auth_mode, buckets, paths, plan
 from outhaul.router.slots import doubled, slot_names, wait_class, wait_of
-from outhaul.service import AutoScaler, Score, Service, ServiceSpec, Version
+from outhaul.service.record import AutoScaler, Score, Service, ServiceSpec, Version
+from outhaul.service.replica import Replica, ReplicaState
 
 AT = "2026-11-22T00:00:00.000Z"
 EMPTY = View("1", {slot: {} for slot in slot_names({500: 3, 1000: 2})}, {})

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outhaul.script_environment import script_environment
+from outhaul.run.script_environment import script_environment
 
 PYTHON = Path("/env/bin/python")
 

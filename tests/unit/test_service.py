@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outhaul.errors import Refused
-from outhaul.service import Score, Service, ServiceSpec, Version, check_service_name, check_spec
+from outhaul.service.record import Score, Service, ServiceSpec, Version, check_service_name, check_spec
 
 
 def spec(**fields: Any) -> ServiceSpec:

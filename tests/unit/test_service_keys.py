@@ -7,8 +7,8 @@ import hashlib
 import pytest
 
 from outhaul.errors import Refused
-from outhaul.service import Keys
-from outhaul.service_keys import changed_pair, ensure_keys, read_keys
+from outhaul.service.keys import changed_pair, ensure_keys, read_keys
+from outhaul.service.record import Keys
 from tests.fakes import FakeSecrets
 
 

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from outhaul.errors import Conflict, Refused
 from outhaul.home import Home
-from outhaul.pack import pack
-from outhaul.project_reader import BLOCK, FileContent
-from outhaul.project_tree import find_project_files
-from outhaul.snapshot import Snapshot, SnapshotFile, digest_of, take, take_and_zip
-from outhaul.snapshot_limits import Limits, check_limits
-from outhaul.stat_cache import StatCache
-from outhaul.zip_format import STORED, ZipEntry, directory
+from outhaul.snapshot.limits import Limits, check_limits
+from outhaul.snapshot.pack import pack
+from outhaul.snapshot.reader import BLOCK, FileContent
+from outhaul.snapshot.stat_cache import StatCache
+from outhaul.snapshot.taking import Snapshot, SnapshotFile, digest_of, take, take_and_zip
+from outhaul.snapshot.tree import find_project_files
+from outhaul.snapshot.zip_format import STORED, ZipEntry, directory
 
 FILES = {"train.py": b"print()\n", "src/a b.py": b"", "src/\xe9.bin": bytes(range(256)), "data/x/y": b"y" * 100_000}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from outhaul.sources import git_state, snapshot_reference
+from outhaul.project.sources import git_state, snapshot_reference
 
 DIGEST = "ab" * 32
 

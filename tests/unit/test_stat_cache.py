@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outhaul.snapshot import take
-from outhaul.snapshot_limits import Limits
-from outhaul.stat_cache import RACY_NS, SCHEMA, Reading, Stat, StatCache, still_true
+from outhaul.snapshot.limits import Limits
+from outhaul.snapshot.stat_cache import RACY_NS, SCHEMA, Reading, Stat, StatCache, still_true
+from outhaul.snapshot.taking import take
 
 STAT = Stat(size=3, mtime_ns=1_000, ctime_ns=1_000, inode=7, mode=0o100644)
 SETTLED = 1_000 + RACY_NS

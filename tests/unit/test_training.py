@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from outhaul.errors import Cancelled, Failed
-from outhaul.keys import run_files, run_record
-from outhaul.lifecycle import begin_run, finish_run, reap, release_run, request_cancel
 from outhaul.ports import BuiltEnvironment, ComputeRequest, ScriptSpec, Slot
-from outhaul.run import EndReason, Run, RunState
-from outhaul.training import run_entry_script, save_everything
+from outhaul.run.lifecycle import begin_run, finish_run, reap, release_run, request_cancel
+from outhaul.run.record import EndReason, Run, RunState
+from outhaul.run.training import run_entry_script, save_everything
+from outhaul.store.keys import run_files, run_record
 from tests.unit.fake_workspace import Fakes, fake_workspace, good_script
 
 SPEC = ScriptSpec(

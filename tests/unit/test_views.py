@@ -10,12 +10,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from outhaul.errors import Failed
-from outhaul.model import Model
+from outhaul.model.record import Model
 from outhaul.ports import BuiltEnvironment
-from outhaul.replica import Replica, ReplicaState
 from outhaul.router.status import ServiceStatus
-from outhaul.run import Attempt, EndReason, OutputFile, Run, RunState, Step, StepState
-from outhaul.service import AutoScaler, ModelRef, Score, Service, ServiceSpec, ServiceState, Version
+from outhaul.run.record import Attempt, EndReason, OutputFile, Run, RunState, Step, StepState
+from outhaul.service.record import AutoScaler, ModelRef, Score, Service, ServiceSpec, ServiceState, Version
+from outhaul.service.replica import Replica, ReplicaState
 from outhaul.views import environment_view, model_line, model_view, router_view, run_line, run_view, service_view
 
 SCHEMAS = Path(__file__).parents[2] / "docs/reference/cli"

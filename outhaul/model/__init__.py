@@ -1,0 +1,1 @@
+"""A model: named, versioned files and where they came from."""

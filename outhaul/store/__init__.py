@@ -1,0 +1,1 @@
+"""Records over the object store, and the names of all its keys."""
