@@ -38,17 +38,17 @@ class Outhaul:
         (self.home.cache / "bytecode").symlink_to(bytecode)  # compiling Prefect takes long; any home's will do
 
     def __call__(self, *arguments: str | Path) -> Any:
-        ended = self.run(*arguments, "-o", "json")
+        ended = self.execute(*arguments, "-o", "json")
         assert ended.returncode == 0, f"outhaul {' '.join(map(str, arguments))}\n{ended.stderr}"
         return json.loads(ended.stdout)
 
     def refused(self, *arguments: str | Path) -> dict[str, Any]:
         """The error of a command that must fail."""
-        ended = self.run(*arguments, "-o", "json")
+        ended = self.execute(*arguments, "-o", "json")
         assert ended.returncode in (1, 4), f"exit status {ended.returncode}\n{ended.stderr}"
         return dict(json.loads(ended.stderr.splitlines()[-1])["error"])
 
-    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    def execute(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, however it ends."""
         return subprocess.run(
             self._argv(arguments),

@@ -38,7 +38,7 @@ def test_the_first_deployment_goes_every_step(outhaul: Outhaul, digits: dict[str
     assert saved == {"confusion_matrix.png", "metrics.json", "model.joblib"}
     assert outhaul("model", "show", "digits")["provenance"]["git"] == run["git"]
     assert bool(run["git"]["commit"]) == bool(git_state(str(EXAMPLES), EXAMPLES)[0])
-    assert "accuracy" in outhaul.run.record("run", "logs", run["id"]).stdout
+    assert "accuracy" in outhaul.execute("run", "logs", run["id"]).stdout
 
 
 def test_what_is_shown_of_a_service(digits: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ def test_description_and_logs(outhaul: Outhaul, digits: dict[str, Any]) -> None:
 
 
 def test_deploying_it_again_changes_nothing_and_says_so(outhaul: Outhaul, digits: dict[str, Any]) -> None:
-    again = outhaul.run.record("deploy", EXAMPLES / "digits", "--reuse")
+    again = outhaul.execute("deploy", EXAMPLES / "digits", "--reuse")
     assert again.returncode == 0
     assert "nothing was rebuilt, retrained or rolled out" in again.stderr
     now = outhaul("service", "show", "digits")

@@ -16,7 +16,7 @@ def test_replicas_see_the_pinned_packages_and_we_see_ours(outhaul: Outhaul) -> N
     assert version("pydantic").startswith("2.")
     project = EXAMPLES / "pinned_environment"
     run = outhaul("deploy", project)
-    assert "numpy 1.24.4: slope 3.000, offset 1.000" in outhaul.run.record("run", "logs", run["id"]).stdout
+    assert "numpy 1.24.4: slope 3.000, offset 1.000" in outhaul.execute("run", "logs", run["id"]).stdout
     reply = outhaul("service", "run", "pinned-environment", "--data", f"@{project / 'request.json'}")
     assert reply["status"] == 200
     answer = json.loads(reply["body"])

@@ -30,7 +30,7 @@ def show(outhaul: Outhaul, run: str) -> dict[str, Any]:
 
 def until_recorded(outhaul: Outhaul, run: str) -> None:
     """A detached run has no record before its engine has started."""
-    eventually(lambda: outhaul.run.record("run", "show", run).returncode == 0, 60, "the run's record")
+    eventually(lambda: outhaul.execute("run", "show", run).returncode == 0, 60, "the run's record")
 
 
 def test_followed_line_by_line_then_cancelled(outhaul: Outhaul) -> None:
@@ -64,7 +64,7 @@ def test_killed_flow_is_restarted_and_finds_its_script_at_work(outhaul: Outhaul)
     until_recorded(outhaul, run)
 
     def output() -> str:
-        return outhaul.run.record("run", "logs", run).stdout
+        return outhaul.execute("run", "logs", run).stdout
 
     eventually(lambda: "step 5 of" in output(), 60, "the script is at work")
     known = folder_of(outhaul.home, run).read()
