@@ -7,6 +7,7 @@ import time
 from prefect import get_run_logger, task
 
 from outhaul.ports import ComputeRequest, Slot
+from outhaul.project.quantities import bytes_text
 from outhaul.run.lifecycle import LEASE_SECONDS, release_run
 from outhaul.run.planning import Plan
 from outhaul.store.keys import snapshot_zip
@@ -41,7 +42,7 @@ def download_project(run: RunRef, slot: Slot, plan: Plan) -> None:
     """Bring the zipped project to the slot's temporary storage."""
     with step(run, "download_project") as (workspace, opened):
         size = workspace.compute.download(slot, workspace.store, snapshot_zip(plan.snapshot))
-        opened.note(f"{size / 1e6:,.1f} MB") if size else opened.reused("there already")
+        opened.note(bytes_text(size)) if size else opened.reused("there already")
 
 
 @task(name="unzip_project", task_run_name="unzip_project on {slot.name}", **REMOTE)

@@ -7,6 +7,7 @@ import time
 from prefect import get_run_logger, task
 
 from outhaul.ports import BuiltEnvironment, ScriptSpec, Slot
+from outhaul.project.quantities import bytes_text
 from outhaul.run.log_relay import LogRelay
 from outhaul.run.planning import Plan
 from outhaul.run.record import Run
@@ -71,7 +72,10 @@ def run_entry_script(run: RunRef, slot: Slot, plan: Plan, built: BuiltEnvironmen
 def save_outputs(run: RunRef, slot: Slot) -> Run:
     """Save everything under ./outputs and the logs to the object store, also after a failure."""
     with step(run, "save_outputs") as (workspace, opened):
-        progress = lambda done, size: opened.note(f"{done / 1e6:,.1f} of {size / 1e6:,.1f} MB")  # noqa: E731
+
+        def progress(done: int, size: int) -> None:
+            opened.note(f"{bytes_text(done)} of {bytes_text(size)}")
+
         saved = save_everything(workspace, run.id, slot, progress)
-        opened.note(f"{saved.output_files} files, {saved.output_bytes / 1e6:,.1f} MB")
+        opened.note(f"{saved.output_files} files, {bytes_text(saved.output_bytes)}")
     return saved

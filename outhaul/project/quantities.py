@@ -75,3 +75,13 @@ def parse_replicas(text: str) -> tuple[int, int]:
         expected="a whole number above 0 (`3`), or the fewest and the most (`2..4`)",
         remedy="write for example `--replicas 2..4`",
     )
+
+
+def bytes_text(size: int) -> str:
+    """A size for people, in powers of 1000: `812 B`, `14.2 kB`, `3.1 MB`."""
+    number, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if number < 1000:
+            break
+        number, unit = number / 1000, larger
+    return f"{size} B" if unit == "B" else f"{number:.1f} {unit}"

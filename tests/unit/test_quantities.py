@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from outhaul.errors import Refused
-from outhaul.project.quantities import parse_bytes, parse_duration, parse_replicas
+from outhaul.project.quantities import bytes_text, parse_bytes, parse_duration, parse_replicas
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,11 @@ def test_replicas() -> None:
 def test_what_is_no_number_of_replicas(text: str) -> None:
     with pytest.raises(Refused, match="is no number of replicas"):
         parse_replicas(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (14_230, "14.2 kB"), (3_100_000, "3.1 MB"), (2 * 10**12, "2.0 TB")],
+)
+def test_a_size_is_told_in_the_unit_that_fits(size: int, text: str) -> None:
+    assert bytes_text(size) == text
