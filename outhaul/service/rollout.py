@@ -159,7 +159,8 @@ def _add_version(workspace: Workspace, name: str, candidate: Candidate, run: str
     def add(service: Service) -> None:
         if any(v.run == run and v.weight == 0 and candidate.same_as(v) for v in service.versions):
             return
-        service.last_version += 1
+        # The versions are looked at as well: a record of an older program has no `last_version`.
+        service.last_version = max([service.last_version, *(known.number for known in service.versions)]) + 1
         fields = {field: getattr(candidate, field) for field in candidate.__struct_fields__}
         service.versions.append(Version(number=service.last_version, created_at=iso(time.time()), run=run, **fields))
 
@@ -223,15 +224,14 @@ def _shift_weight(workspace: Workspace, name: str, version: Version, fence: int)
 
 
 def _withdraw(workspace: Workspace, name: str, version: Version, error: BaseException, fence: int) -> None:
-    """Take the failed version out again. The old one, where there is one, has not been touched."""
-    workspace.cluster.remove(replica_deployment(name, version.number))
+    """Take the failed version out again. What answers requests is never touched, whatever number it has."""
 
     def withdrawn(service: Service) -> None:
-        service.versions = [known for known in service.versions if known.number != version.number]
+        service.versions = [known for known in service.versions if known.weight or known.number != version.number]
         service.error = (error if isinstance(error, OuthaulError) else _interrupted(name, error)).to_dict()
         service.state = ServiceState.HEALTHY if service.live else ServiceState.FAILED
 
-    write_service(workspace, name, fence, withdrawn)
+    shrink(workspace, write_service(workspace, name, fence, withdrawn))
 
 
 def _interrupted(name: str, error: BaseException) -> Failed:

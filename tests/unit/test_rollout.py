@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from outhaul.errors import Conflict, Failed, NotFound
-from outhaul.service.record import AutoScaler, Keys, ModelRef, Score, ServiceSpec, ServiceState
+from outhaul.service.record import AutoScaler, Keys, ModelRef, Score, Service, ServiceSpec, ServiceState
 from outhaul.service.replica import Replica, ReplicaState, ReplicaTemplate
-from outhaul.service.rollout import Candidate, delete_service, find_service, roll_out, shrink
+from outhaul.service.rollout import Candidate, delete_service, find_service, replica_template, roll_out, shrink
+from outhaul.store.keys import service_record
 from tests.fakes import FakeCluster
 from tests.unit.fake_workspace import Fakes, fake_workspace
 
@@ -165,3 +166,33 @@ def test_old_versions_stay_for_the_record_but_not_for_ever(fakes: Fakes) -> None
         deploy(fakes, msgspec.structs.replace(FIRST, models=[ModelRef("digits", number)]), f"r{number}", number)
     numbers = [version.number for version in find_service(fakes.workspace, "digits").versions]
     assert numbers == list(range(5, 16))
+
+
+def test_a_number_is_never_given_twice_also_not_after_a_failure(tmp_path: Path) -> None:
+    fakes = fake_workspace(tmp_path, cluster=BrokenCluster())
+    deploy(fakes, FIRST)
+    with pytest.raises(Failed):
+        deploy(fakes, SECOND, "r2", 2)
+    third = msgspec.structs.replace(FIRST, models=[ModelRef("digits", 3)])
+    deploy(fakes, third, "r3", 3)
+    assert [version.number for version in find_service(fakes.workspace, "digits").live] == [3]
+
+
+def test_a_record_of_an_older_program_keeps_its_version_and_goes_on_counting(fakes: Fakes) -> None:
+    deploy(fakes, FIRST)
+    key = service_record("digits")
+    fakes.workspace.records.update(key, Service, lambda s: msgspec.structs.replace(s, last_version=0))
+    deploy(fakes, SECOND, "r2", 2)
+    assert [version.number for version in find_service(fakes.workspace, "digits").live] == [2]
+
+
+def test_a_deployment_of_that_name_that_stands_there_already_costs_the_old_version_nothing(fakes: Fakes) -> None:
+    deploy(fakes, FIRST)
+    stale = find_service(fakes.workspace, "digits").live[0]
+    fakes.cluster.apply(replica_template("digits", msgspec.structs.replace(stale, number=2, snapshot="other")), 1)
+    with pytest.raises(Conflict):
+        deploy(fakes, SECOND, "r2", 2)
+    service = find_service(fakes.workspace, "digits")
+    assert [(version.number, version.weight) for version in service.versions] == [(1, 100)]
+    assert (service.state, fakes.cluster.wanted("digits-1")) == (ServiceState.HEALTHY, 2)
+    assert fakes.cluster.wanted("digits-2") is None, "the stale one is cleared away, so that the next rollout succeeds"
