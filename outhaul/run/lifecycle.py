@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from outhaul.errors import Failed, OuthaulError
+from outhaul.errors import Cancelled, Failed, OuthaulError
 from outhaul.run.leftovers import sweep_leftovers
 from outhaul.run.record import Run, RunState, StepState
 from outhaul.run.training import save_everything, save_logs
 from outhaul.store.keys import run_record
-from outhaul.times import iso, unix
+from outhaul.times import iso
 from outhaul.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -73,12 +73,18 @@ def note_scoring_uri(workspace: Workspace, run_id: str, url: str) -> None:
 
 
 def finish_run(workspace: Workspace, run_id: str, error: BaseException | None = None) -> None:
-    """Write the run's final state. A run that has one keeps it."""
+    """Write the run's final state. A run that has one keeps it.
+
+    What is no `Exception` is a signal to the flow (Ctrl-C, SIGTERM, a cancel from the UI): the run was stopped, and
+    nothing failed.
+    """
+    if error is not None and not isinstance(error, Exception):
+        error = _stopped(run_id, error)
 
     def finish(run: Run) -> Run:
         if run.state.final:
             return run
-        cancelled = run.state is RunState.CANCEL_REQUESTED or getattr(error, "code", "") == "run-cancelled"
+        cancelled = run.state is RunState.CANCEL_REQUESTED or isinstance(error, Cancelled)
         run.state = RunState.CANCELED if cancelled else RunState.FAILED if error else RunState.COMPLETED
         run.ended_at = iso(time.time())
         run.error = _error_fields(error)
@@ -172,12 +178,6 @@ def heartbeat(beat: Callable[[], None], seconds: float = 15.0) -> Iterator[None]
         thread.join()
 
 
-def run_seconds(run: Run, now: float) -> float:
-    """How long the run took, or has been going on."""
-    start = unix(run.started_at or run.created_at)
-    return (unix(run.ended_at) if run.ended_at else now) - start
-
-
 def _error_fields(error: BaseException | None) -> dict[str, Any] | None:
     if error is None:
         return None
@@ -191,6 +191,15 @@ def _error_fields(error: BaseException | None) -> dict[str, Any] | None:
         "remedy": "read the flow's log with `outhaul run logs --flow`; this is a fault of Outhaul",
         "retry": False,
     }
+
+
+def _stopped(run_id: str, signal: BaseException) -> Cancelled:
+    return Cancelled(
+        "run-cancelled",
+        "the run was told to stop",
+        found=type(signal).__name__,
+        remedy=f"start it again with `outhaul run restart {run_id}`",
+    )
 
 
 def _abandoned(run_id: str) -> OuthaulError:

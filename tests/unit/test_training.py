@@ -124,9 +124,11 @@ def test_metrics_that_are_no_object_are_left_out(tmp_path: Path, text: str) -> N
         (Failed("x", "it failed"), RunState.FAILED),
         (ValueError("ours"), RunState.FAILED),
         (Cancelled("run-cancelled", "stopped"), RunState.CANCELED),
+        (KeyboardInterrupt(), RunState.CANCELED),
+        (SystemExit(143), RunState.CANCELED),
     ],
 )
-def test_a_run_ends_once_and_says_why(tmp_path: Path, error: Exception | None, state: RunState) -> None:
+def test_a_run_ends_once_and_says_why(tmp_path: Path, error: BaseException | None, state: RunState) -> None:
     fakes = fake_workspace(tmp_path)
     started(fakes)
     finish_run(fakes.workspace, "r1", error)
