@@ -22,6 +22,8 @@ from outhaul.node.state import ProcessId
 TOKEN = "OUTHAUL_PROCESS"
 _PROC = Path("/proc")
 _GONE = (FileNotFoundError, ProcessLookupError)
+_PF_EXITING = 0x4
+"""Of a process's flags in /proc/<pid>/stat (see proc(5)): set from the moment on that it begins to end."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,15 @@ def _reap() -> None:
 
 
 def identify(pid: int) -> ProcessId | None:
-    """The process that has this pid now, None when there is none or it is a zombie."""
+    """The process that has this pid now, None when there is none, it is a zombie, or it is on its way out."""
     try:
         fields = _stat(pid)
     except _GONE:
         return None
-    return None if fields[0] in ("Z", "X") else ProcessId(pid, _started(fields))
+    # A process that was killed has lost its memory, and with it its token, some time before it becomes a zombie. Who
+    # took it for alive then would wait for what it never does: `up` for a node that is dead a moment later.
+    ending = fields[0] in ("Z", "X") or int(fields[6]) & _PF_EXITING
+    return None if ending else ProcessId(pid, _started(fields))
 
 
 def alive(process: ProcessId) -> bool:
