@@ -36,3 +36,12 @@ class PartFile:
         self.file.close()
         with suppress(FileNotFoundError):  # kept: it has its own name by now
             self._path.unlink()
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make durable which names the folder holds: a renamed file is safe from a power cut only after this."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from outhaul.errors import Denied, Failed, Refused
+from outhaul.part_file import fsync_folder
 from outhaul.run.leftovers import passing_name
 
 _NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,200}")
@@ -43,7 +44,7 @@ class FileSecrets:
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
-            _fsync_folder(self._root)
+            fsync_folder(self._root)
 
     def delete(self, name: str) -> None:
         """Remove; absent is fine."""
@@ -68,14 +69,6 @@ def _write_private(path: Path, value: bytes) -> None:
         file.write(value)
         file.flush()
         os.fsync(descriptor)
-
-
-def _fsync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from outhaul.errors import Conflict, Denied, Failed, NotFound, OuthaulError, Refused, Unreachable
+from outhaul.part_file import fsync_folder
 from outhaul.ports import Progress, Stored
 
 _OWN = ".outhaul"
@@ -97,7 +98,7 @@ class FolderStore:
         path = self._path(key)
         with _mapped(key), self._locked(key), suppress(*_ABSENT):
             path.unlink()
-            _fsync_folder(path.parent)
+            fsync_folder(path.parent)
 
     def sweep(self) -> int:
         """Remove the uploads of writers that died. Returns how many."""
@@ -162,7 +163,7 @@ class FolderStore:
             if folder != self._root:
                 self._make_folder(folder.parent)
             folder.mkdir(parents=True, exist_ok=True)
-            _fsync_folder(folder.parent)
+            fsync_folder(folder.parent)
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,7 @@ class _Part:
 
     def rename(self, target: Path) -> None:
         self.path.replace(target)
-        _fsync_folder(target.parent)
+        fsync_folder(target.parent)
 
 
 @contextmanager
@@ -254,14 +255,6 @@ def _remove_if_unlocked(path: Path) -> bool:
             return True
     except (BlockingIOError, FileNotFoundError):  # its writer is alive, or has just ended
         return False
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 import outhaul
+from outhaul.adapters import state_files
 from outhaul.adapters.prefect_api import PrefectApi
 from outhaul.adapters.prefect_server import HEARTBEAT_SECONDS, POOL, client_settings, prefect, prefect_folder
 from outhaul.errors import Failed
@@ -61,11 +62,8 @@ def registration_key(api_url: str, folder: Path) -> str:
 
 
 def _still_registered(api: PrefectApi, home: Home, key: str) -> bool:
-    try:
-        known = msgspec.json.decode((home.prefect / "registered.json").read_bytes(), type=Registered)
-    except FileNotFoundError:
-        return False
-    return known.key == key and set(known.deployments) <= set(_deployments_of_pool(api))
+    known = state_files.read(home.prefect / "registered.json", Registered)
+    return known is not None and known.key == key and set(known.deployments) <= set(_deployments_of_pool(api))
 
 
 def _deployments_of_pool(api: PrefectApi) -> list[str]:
@@ -77,12 +75,7 @@ def _deployments_of_pool(api: PrefectApi) -> list[str]:
 def _remember(home: Home, registered: Registered) -> None:
     target = home.prefect / "registered.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_suffix(f".{os.getpid()}.tmp")
-    with draft.open("wb") as file:
-        file.write(msgspec.json.encode(registered))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, target)
+    state_files.write(target, registered)
 
 
 def _make_pool(api: PrefectApi) -> None:

@@ -43,11 +43,6 @@ def own_api_url(port: int) -> str:
     return f"http://127.0.0.1:{port}/api"
 
 
-def given_api_url(env_vars: Mapping[str, str] = os.environ) -> str | None:
-    """The API of a server that somebody else keeps, None when there is none and ours is to be used."""
-    return env_vars.get("PREFECT_API_URL") or None
-
-
 def ui_url(api_url: str, env_vars: Mapping[str, str] = os.environ) -> str:
     """Where a browser finds the server's pages."""
     return (env_vars.get("PREFECT_UI_URL") or api_url.removesuffix("/").removesuffix("/api")).rstrip("/")

@@ -19,7 +19,6 @@ from outhaul.project.typed_document import read_typed
 __all__ = ["check_project", "environment_of", "load_project"]
 
 PROJECT_FILES = ("outhaul.yaml", "outhaul.yml")
-CONDA_NAMES = ("conda_dependencies", "environment", "conda")
 CONDA_FILES = tuple(
     f"{name}.{end}" for name in ("conda_dependencies", "environment", "conda") for end in ("yml", "yaml")
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from outhaul.adapters import state_files
 from outhaul.home import Home
 
 TAIL_LINES = 20
@@ -52,18 +53,10 @@ class FlowFolder:
         return descriptor
 
     def read(self) -> Processes | None:
-        try:
-            return msgspec.json.decode(self.processes.read_bytes(), type=Processes)
-        except FileNotFoundError:
-            return None
+        return state_files.read(self.processes, Processes)
 
     def write(self, processes: Processes) -> None:
-        draft = self.processes.with_suffix(f".{os.getpid()}.tmp")
-        with draft.open("wb") as file:
-            file.write(msgspec.json.encode(processes))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, self.processes)
+        state_files.write(self.processes, processes)
 
     def tail(self) -> str:
         try:

@@ -13,7 +13,6 @@ from outhaul.store.keys import run_files, run_record
 from outhaul.workspace import Workspace
 
 POLL_SECONDS = 0.2
-CHUNK = 1 << 20
 
 
 def script_log(workspace: Workspace, run_id: str, follow: bool) -> Iterator[bytes]:
